@@ -17,6 +17,7 @@ struct Word {
 }
 
 type LabelCounters = Family<Word, Counter>;
+type LabelGauges = Family<Word, Gauge>;
 
 #[derive(Debug, Clone, Default)]
 pub struct AgentMetrics {
@@ -28,6 +29,7 @@ pub struct AgentMetrics {
     sealed: Gauge,
     serial: Gauge,
     other_keys: Gauge,
+    packets: LabelGauges,
     apiserver: ApiMetrics,
     dns: DnsCounters,
 }
@@ -78,6 +80,11 @@ impl AgentMetrics {
             "1 when the keys given at installation are not the pinned ones, which alone count",
             metrics.other_keys.clone(),
         );
+        registry.register(
+            "counted_packets",
+            "Packets that the tables counted, by counter, since they were made anew",
+            metrics.packets.clone(),
+        );
         metrics.apiserver.register(&mut registry);
         metrics.dns.register(&mut registry);
         (metrics, Arc::new(registry))
@@ -111,6 +118,15 @@ impl AgentMetrics {
 
     pub fn reconciled(&self, why: &str) {
         Self::one_more(&self.reconciles, why);
+    }
+
+    /// What the kernel's counter of this name counted.
+    pub fn counted_packets(&self, counter: &str, packets: u64) {
+        let word = Word {
+            reason: counter.to_owned(),
+        };
+        let packets = i64::try_from(packets).unwrap_or(i64::MAX);
+        self.packets.get_or_create(&word).set(packets);
     }
 
     /// Metrics of the exchange with the API server.
@@ -161,6 +177,7 @@ mod tests {
         metrics.step_failed("firewall");
         metrics.transition("Enforced");
         metrics.reconciled("Timer");
+        metrics.counted_packets("blocked", 1);
         metrics.apiserver().is_used();
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();

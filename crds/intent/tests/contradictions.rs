@@ -102,10 +102,20 @@ fn a_mark_leads_to_one_exit() {
 }
 
 #[test]
-fn a_scope_with_limits_is_not_obeyed_in_part() {
-    let found = judged(|body| body["firewall"][0]["terms"]["limits"] = json!({"connections": 9}));
+fn a_limit_that_no_kernel_can_hold_is_refused() {
+    let with = |limits: Value| judged(|body| body["firewall"][0]["terms"]["limits"] = limits);
     let wanted = Inconsistency::Limits("crawlers/crawler@eu".parse().unwrap());
-    assert_eq!(found, Err(wanted));
+    for limits in [
+        json!({"connections": 0}),
+        json!({"connections": 9, "newConnectionsPerSecond": 0}),
+        json!({"packetsPerSecond": 1_u64 << 32}),
+        json!({"bytesPerSecond": (1_u64 << 34) + 1}),
+    ] {
+        assert_eq!(with(limits.clone()), Err(wanted.clone()), "{limits}");
+    }
+    let most =
+        json!({"connections": 1, "packetsPerSecond": u32::MAX, "bytesPerSecond": 1_u64 << 34});
+    assert_eq!(with(most), Ok(()));
 }
 
 #[test]

@@ -134,7 +134,8 @@ pub struct EgressPolicySpec {
     #[serde(default, skip_serializing_if = "SpecialUse::is_empty")]
     pub special_use: SpecialUse,
 
-    /// Limits for each pod.
+    /// How much each pod may send by its exit; each address of a pod counts by itself. Traffic inside the cluster, replies and what a
+    /// rule denies do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Limits")]
     pub limits: Option<Limits>,
@@ -246,26 +247,26 @@ impl SpecialUse {
     }
 }
 
-/// Limits for each pod.
+/// Limits for each pod, of what leaves by its exit: not of traffic inside the cluster, of replies or of what a rule denies.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// Connections at the same time.
+    /// Connections at the same time: of TCP those that are not closed, of other protocols those that the node remembers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 1, max = 10_000_000))]
     pub connections: Option<u32>,
 
-    /// New connections in a second.
+    /// New connections in a second; after a quiet second as many at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 1, max = 10_000_000))]
     pub new_connections_per_second: Option<u32>,
 
-    /// Packets in a second.
+    /// Packets in a second; after a quiet second as many at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32", range(min = 1, max = 100_000_000))]
     pub packets_per_second: Option<u32>,
 
-    /// Bytes in a second: a number, or a quantity such as `10Mi`.
+    /// Bytes of IP packets in a second, a number or a quantity such as `10Mi`; after a quiet second as many at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::text::bytes")]
     pub bytes_per_second: Option<IntOrString>,

@@ -221,8 +221,8 @@ pub const FIELDS: &[HonouredField] = &[
     ),
     policy(
         "spec.limits",
-        Honoured::NotYet,
-        "nothing is limited yet; leave it out",
+        SINCE_FIRST,
+        "What is over a limit is dropped and counted in the node's report. Each address of a pod has each limit by itself. More bytes a second than 17179869184 (16Gi): `Accepted=False, reason=Invalid`.",
     ),
     policy(
         "spec.establishedFlows",

@@ -175,14 +175,14 @@ pub fn public_key(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "minLength": 44, "maxLength": 44, "pattern": KEY_PATTERN})
 }
 
-/// Bytes per second: a number, or a quantity such as `500k` or `10Mi`.
+/// Bytes per second: a number, or a quantity such as `500k` or `10Mi`, up to the 16Gi that a kernel can count.
 #[must_use]
 pub fn bytes(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "x-kubernetes-int-or-string": true,
         "anyOf": [{"type": "integer"}, {"type": "string"}],
         "maxLength": 20,
-        "pattern": "^[1-9][0-9]{0,14}(k|M|G|T|Ki|Mi|Gi|Ti)?$",
+        "pattern": "^([1-9][0-9]{0,9}|[1-9][0-9]{0,6}(k|Ki)|[1-9][0-9]{0,3}(M|Mi)|([1-9]|1[0-6])(G|Gi))$",
         "x-kubernetes-validations": [{
             "rule": "string(self).matches('^[1-9]')",
             "message": "must be above zero; write bytes per second such as 1048576 or 10Mi, or leave the field out"

@@ -114,6 +114,7 @@ fn conditions_are_keyed_by_type_in_every_kind() {
 #[case::negative_duration("EgressPolicy", ("/spec/failOpenAfter", json!("-30s")), ".spec.failOpenAfter: pattern")]
 #[case::days("EgressPolicy", ("/spec/failOpenAfter", json!("3 days")), ".spec.failOpenAfter: pattern")]
 #[case::bytes("EgressPolicy", ("/spec/limits", json!({"bytesPerSecond": "10MB"})), ".spec.limits.bytesPerSecond: pattern")]
+#[case::more_bytes_than_a_kernel_counts("EgressPolicy", ("/spec/limits", json!({"bytesPerSecond": "17Gi"})), ".spec.limits.bytesPerSecond: pattern")]
 #[case::no_bytes("EgressPolicy", ("/spec/limits", json!({"bytesPerSecond": "0"})), ".spec.limits.bytesPerSecond: pattern")]
 #[case::priority("EgressPolicy", ("/spec/priority", json!(-1)), ".spec.priority: minimum")]
 #[case::mtu_below_ipv6("ExitNode", ("/spec/mtu", json!(1279)), ".spec.mtu: minimum")]

@@ -163,6 +163,10 @@ fn a_policy_that_uses_everything_honoured_is_named_nowhere() {
             json!({"exceptions": ["169.254.169.254/32"]}),
         ),
         ("/spec/route", json!({"type": "NodeUplink"})),
+        (
+            "/spec/limits",
+            json!({"connections": 1000, "newConnectionsPerSecond": 100, "packetsPerSecond": 20_000, "bytesPerSecond": "10Mi"}),
+        ),
         ("/spec/establishedFlows", json!("Cut")),
         ("/spec/audit", json!({"log": "None"})),
         ("/spec/enforcement", json!("Enforce")),
@@ -175,15 +179,15 @@ fn a_policy_that_uses_everything_honoured_is_named_nowhere() {
 fn the_message_names_field_value_and_what_to_write() {
     let edits = [
         ("/spec/establishedFlows", json!("Keep")),
-        ("/spec/limits", json!({"connections": 100})),
+        ("/spec/audit", json!({"log": "All"})),
     ];
     let object = samples::edited("EgressPolicy", &edits);
     let policy: EgressPolicy = serde_json::from_value(object).unwrap();
     assert_eq!(
         message(&not_implemented(&policy)),
         "not honoured by this version: \
-         spec.limits (nothing is limited yet; leave it out); \
-         spec.establishedFlows: Keep (connections are cut when the policy becomes stricter; write establishedFlows: Cut)"
+         spec.establishedFlows: Keep (connections are cut when the policy becomes stricter; write establishedFlows: Cut); \
+         spec.audit.log: All (nothing is logged per connection yet; write log: None)"
     );
 }
 

@@ -28,6 +28,7 @@ mod lab;
 mod leaks;
 mod leaks_objects;
 mod leaks_policies;
+mod limits;
 mod machine;
 mod names;
 mod one_family;

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use postern_intent::body::{
     Access, BlockedReason, Body, Class, EgressPath, Rule, RulePortRange, RuleProtocol, Scope,
-    TermsDnsMode, TermsReplies,
+    TermsDnsMode, TermsLimits, TermsReplies,
 };
 use postern_intent::{Address, Prefix};
 use postern_plan::Desired;
@@ -207,6 +207,15 @@ fn edit(dice: &mut Dice, body: &mut Body) {
         let exceptions = ["169.254.169.254/32", "100.100.100.200/32", "fe80::/64"];
         scope.terms.special_use_exceptions = vec![word(dice.text(&exceptions))];
     }
+    if dice.one_in(3) {
+        // More than a test sends, so that a kernel that counts drops nothing.
+        scope.terms.limits = TermsLimits {
+            connections: Some(1_000_000),
+            new_connections_per_second: Some(1_000_000),
+            packets_per_second: Some(1_000_000),
+            bytes_per_second: Some(TermsLimits::MOST_BYTES),
+        };
+    }
     if dice.one_in(8) {
         scope.way = EgressPath::Blocked {
             reason: BlockedReason::NoExit,
@@ -364,6 +373,7 @@ fn conntrack(dice: &mut Dice, packet: &Packet) -> Conntrack {
         state: *dice.of(&states),
         direction: *dice.of(&[CtDirection::Original, CtDirection::Reply]),
         dnat: dice.one_in(2),
+        confirmed: dice.one_in(2),
         original_source: packet.destination,
         original_destination: original,
     }

@@ -304,6 +304,7 @@ fn conntrack_of(packet: &mut Packet) {
         state,
         direction: CtDirection::Original,
         dnat: false,
+        confirmed: false,
         original_source: packet.source,
         original_destination: packet.destination,
     };

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_agent_core::report::{
-    FailedStep, GuardMeans, InForce, NodeRelease, NodeSetup, PluginUse, ReportInputs, ReportTime,
-    ReportedRun,
+    FailedStep, GuardMeans, InForce, NodeRelease, NodeSetup, PACKETS, PluginUse, ReportInputs,
+    ReportTime, ReportedRun,
 };
 use postern_crds::{NodeReport, NodeReportSpec, NodeReportStatus};
 use postern_host::Host;
@@ -24,6 +24,11 @@ impl<H: Host> Agent<H> {
         let inputs = self.report_inputs();
         let (now, findings) = (inputs.time.now, inputs.findings());
         let mut status = inputs.status();
+        for (name, packets) in &status.counters {
+            if let Some(counter) = name.strip_prefix(PACKETS) {
+                self.output.metrics.counted_packets(counter, *packets);
+            }
+        }
         status.conditions = self.output.report.conditions();
         for finding in findings {
             postern_crds::conditions::set(&mut status.conditions, &finding, None, now);

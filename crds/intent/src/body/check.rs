@@ -24,7 +24,7 @@ impl NodeDocument {
         let limited = self
             .firewall
             .iter()
-            .find(|scope| !scope.terms.limits.is_empty());
+            .find(|scope| !scope.terms.limits.are_possible());
         if let Some(scope) = limited {
             return Err(Inconsistency::Limits(scope.id.clone()));
         }
@@ -167,8 +167,8 @@ pub enum Inconsistency {
     /// Two pods have one UID.
     #[error("two pods have the UID {0}")]
     DuplicatePod(Uid),
-    /// A scope has limits, which no agent honours yet.
-    #[error("scope {0} has limits, which this agent does not honour")]
+    /// A limit of zero, or one that no kernel can hold.
+    #[error("scope {0} has a limit of zero, or one that no kernel can hold")]
     Limits(ScopeId),
     /// A rule with names denies, belongs to a scope that does not filter names, or has the name of another rule.
     #[error(

@@ -109,9 +109,7 @@ pub enum TermsDnsMode {
     Block,
 }
 
-/// How much each pod may send; none: as much as it likes.
-///
-/// No agent honours a limit yet. A body that has one is refused as a whole, so that a limit is never silently ignored.
+/// How much each pod may send by its exit, in each family by itself; none: as much as it likes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TermsLimits {
@@ -130,6 +128,26 @@ pub struct TermsLimits {
 }
 
 impl TermsLimits {
+    /// The kernel counts the bytes of a second in nanoseconds times bytes, in 64 bits (`nft_limit_init`); a larger limit would
+    /// make it refuse the whole table.
+    pub const MOST_BYTES: u64 = 1 << 34;
+
+    /// Can a kernel hold each of them?
+    #[must_use]
+    pub fn are_possible(&self) -> bool {
+        let positive = [
+            self.connections.map(u64::from),
+            self.new_connections_per_second.map(u64::from),
+            self.packets_per_second,
+            self.bytes_per_second,
+        ];
+        let fits = self
+            .packets_per_second
+            .is_none_or(|packets| u32::try_from(packets).is_ok());
+        let bytes = self.bytes_per_second.unwrap_or_default();
+        positive.into_iter().flatten().all(|value| value > 0) && fits && bytes <= Self::MOST_BYTES
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -36,10 +36,10 @@ const REFUSED: [(&str, &str, &str, Expected, &str); 5] = [
         "NoExit",
     ),
     (
-        "limited",
+        "audited",
         "eu",
-        "limits: {connections: 100}",
-        ("Accepted", "False", "NotImplemented", "spec.limits"),
+        "audit: {log: All}",
+        ("Accepted", "False", "NotImplemented", "spec.audit.log: All"),
         "NotImplemented",
     ),
     (
@@ -81,8 +81,8 @@ fn what_cannot_be_done_says_which_condition_why_and_what_instead_and_its_pods_ar
         objects.push_str(&own_policy(name, exit, further));
     }
     // Admission refuses what is not honoured; this is about what the operator says to an object that got past it.
-    let (limited, exit, further, ..) = REFUSED[2];
-    let refused = lab.apply_yaml(&own_policy(limited, exit, further));
+    let (audited, exit, further, ..) = REFUSED[2];
+    let refused = lab.apply_yaml(&own_policy(audited, exit, further));
     let refused = refused.unwrap_err().to_string();
     assert!(
         refused.contains("not honoured by this version"),

@@ -55,7 +55,11 @@ pub(super) fn expire(firewall: &mut ObservedFirewall) {
         .flatten()
         .flat_map(|table| table.sets.values_mut())
     {
-        if set.set_type.as_ref().is_some_and(SetType::expires) {
+        if set
+            .set_type
+            .as_ref()
+            .is_some_and(SetType::changes_by_itself)
+        {
             set.elements.clear();
             set.expires.clear();
         }

@@ -219,7 +219,7 @@ fn edit_set(
     set: &Set,
     there: Option<&SetState>,
 ) {
-    if set.set_type.expires() {
+    if set.set_type.changes_by_itself() {
         return;
     }
     let nothing = BTreeSet::new();

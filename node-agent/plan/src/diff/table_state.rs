@@ -26,12 +26,12 @@ pub(super) struct SetState {
 }
 
 impl SetState {
-    /// Elements of a set that expires are left out: a lease that ran out is no difference of the table.
+    /// Elements of a set that changes by itself are left out: a lease that ran out is no difference of the table.
     fn of(set_type: Option<&SetType>, elements: &BTreeSet<Element>) -> Self {
-        let expires = set_type.is_some_and(SetType::expires);
+        let changes = set_type.is_some_and(SetType::changes_by_itself);
         Self {
             set_type: set_type.cloned(),
-            elements: if expires {
+            elements: if changes {
                 BTreeSet::new()
             } else {
                 elements.clone()

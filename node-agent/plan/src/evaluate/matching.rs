@@ -71,14 +71,11 @@ pub(super) fn holds(
 }
 
 fn match_holds(table: &Table, expiring: Expiring<'_>, one: &Match, of: MatchSubject<'_>) -> bool {
-    if matches!(one.operand, Operand::Alone) {
-        return matches!(
-            of,
-            MatchSubject::Packet(Packet {
-                transport: Transport::Tcp { syn: true, .. },
-                ..
-            })
-        );
+    if let ([field], Operand::Alone) = (one.fields.as_slice(), &one.operand) {
+        return match of {
+            MatchSubject::Packet(packet) => stands_alone(field, packet),
+            MatchSubject::Frame(_) => false,
+        };
     }
     let values: Option<Vec<FieldValue<'_>>> =
         one.fields.iter().map(|field| value(field, of)).collect();
@@ -87,7 +84,7 @@ fn match_holds(table: &Table, expiring: Expiring<'_>, one: &Match, of: MatchSubj
     };
     let within = |name: &String| {
         let set = table.sets.get(name);
-        set.is_some_and(|set| match set.set_type.expires() {
+        set.is_some_and(|set| match set.set_type.changes_by_itself() {
             true => expiring.has(name, &values),
             false => find(set, &values).is_some(),
         })
@@ -98,6 +95,18 @@ fn match_holds(table: &Table, expiring: Expiring<'_>, one: &Match, of: MatchSubj
         Operand::Is(literal) => is_any(literal, &values),
         Operand::Not(literal) => !is_any(literal, &values),
         Operand::Alone => false,
+    }
+}
+
+/// A field that has no operand.
+fn stands_alone(field: &MatchField, packet: &Packet) -> bool {
+    match field {
+        MatchField::TcpSyn => matches!(packet.transport, Transport::Tcp { syn: true, .. }),
+        MatchField::Unconfirmed => packet.is_tracked() && !packet.conntrack.confirmed,
+        MatchField::Over(limit) => {
+            packet.family() == limit.family && packet.over.contains(&limit.measure)
+        }
+        _ => false,
     }
 }
 
@@ -165,7 +174,9 @@ fn packet_value<'a>(field: &MatchField, packet: &'a Packet) -> Option<FieldValue
         | MatchField::ArpDaddrIp
         | MatchField::NeighbourTarget
         | MatchField::NeighbourPrefix
-        | MatchField::TcpSyn => None,
+        | MatchField::TcpSyn
+        | MatchField::Unconfirmed
+        | MatchField::Over(_) => None,
     }
 }
 

@@ -1,10 +1,12 @@
 //! A packet with its interfaces, marks and conntrack facts.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use postern_intent::Address;
 
 use crate::host::{Family, MacAddress};
+use crate::ruleset::LimitMeasure;
 
 /// A packet as a hook sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct Packet {
     pub source_is_local: bool,
     /// What conntrack knows of it.
     pub conntrack: Conntrack,
+    /// Limits that its source is over, where a rule asks.
+    pub over: BTreeSet<LimitMeasure>,
 }
 
 /// What an IP packet carries.
@@ -53,6 +57,8 @@ pub struct Conntrack {
     pub direction: CtDirection,
     /// Was the flow's destination translated?
     pub dnat: bool,
+    /// Did a packet of the flow go through the node before? An unanswered flow stays `New` all the same.
+    pub confirmed: bool,
     /// Source of the flow's first packet.
     pub original_source: Address,
     /// Destination of the flow's first packet, before any translation.
@@ -128,9 +134,11 @@ impl Packet {
                 state: CtState::New,
                 direction: CtDirection::Original,
                 dnat: false,
+                confirmed: false,
                 original_source: source,
                 original_destination: destination,
             },
+            over: BTreeSet::new(),
         }
     }
 

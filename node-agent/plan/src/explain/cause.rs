@@ -70,6 +70,8 @@ pub enum Cause {
     Link,
     /// The packet is a question for a name.
     Dns,
+    /// The pod sends more than a limit of its policy allows.
+    OverLimit,
     /// The intent ran out.
     Lease,
     /// The packet does not take the policy's way out.
@@ -179,6 +181,10 @@ impl Explaining<'_> {
             names::HOLD => Cause::Held,
             names::SERVICE => Cause::Service,
             names::NO_LEASE => Cause::Lease,
+            names::OVER_CONNECTIONS
+            | names::OVER_NEW_CONNECTIONS
+            | names::OVER_PACKETS
+            | names::OVER_BYTES => Cause::OverLimit,
             names::ENDPOINT => Cause::TunnelEndpoint,
             names::ENCAPSULATED => Cause::Encapsulated,
             names::NO_SERVICE => Cause::Node,
@@ -249,6 +255,7 @@ impl fmt::Display for Cause {
             Self::TunnelEndpoint => "a gateway's end of a tunnel is not for pods",
             Self::Link => "it stays on its link, as neighbour discovery does",
             Self::Dns => "port 53 of a pod with a policy goes to the DNS forwarder of its node",
+            Self::OverLimit => "the pod sends more than a limit of its policy allows",
             Self::Lease => "the intent has run out",
             Self::Way => "it does not take the way out of the policy",
             Self::Source => "a packet with this source may not come this way",

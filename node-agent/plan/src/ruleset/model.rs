@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::element::{Data, Element};
+use super::limit::LimitMeasure;
 use super::rule::{Counter, FirewallRule, Target};
 
 /// The name of each of our tables.
@@ -173,14 +174,15 @@ pub struct SetType {
 }
 
 impl SetType {
-    /// The kernel deletes elements of such a set by itself, so they are not compared: the lease is renewed, not repaired.
+    /// The kernel deletes elements of such a set by itself, or packets add them, so they are not compared: the lease is renewed, not
+    /// repaired.
     #[must_use]
-    pub fn expires(&self) -> bool {
-        self.flag == Some(SetFlag::Timeout)
+    pub fn changes_by_itself(&self) -> bool {
+        self.flag == Some(SetFlag::Timeout) || self.size.is_some()
     }
 }
 
-/// Addresses that the names of one rule may have at a time, in one family.
+/// Addresses that the names of one rule may have at a time, in one family; and sources that a limit counts.
 const GRANTS_OF_A_SET: u32 = 65_536;
 
 /// A set, or a map where its type has a value.
@@ -231,6 +233,21 @@ impl Set {
         let mut set = Self::expiring(key);
         set.set_type.size = Some(GRANTS_OF_A_SET);
         set
+    }
+
+    /// An empty set of the sources that a limit counts. Packets add its elements.
+    #[must_use]
+    pub fn limiting(key: KeyType, measure: LimitMeasure) -> Self {
+        match measure {
+            LimitMeasure::Connections => {
+                let mut set = Self::of([key]);
+                set.set_type.size = Some(GRANTS_OF_A_SET);
+                set
+            }
+            LimitMeasure::NewConnections | LimitMeasure::Packets | LimitMeasure::Bytes => {
+                Self::granted(key)
+            }
+        }
     }
 
     #[must_use]

@@ -50,6 +50,8 @@ impl fmt::Display for MatchField {
             Self::NeighbourTarget => "@th,64,128",
             Self::NeighbourPrefix => "@th,64,10",
             Self::TcpSyn => "tcp flags syn / syn,rst",
+            Self::Unconfirmed => "ct status ! confirmed",
+            Self::Over(limit) => return limit.fmt(f),
         };
         f.write_str(word)
     }
@@ -181,7 +183,8 @@ impl fmt::Display for SetType {
             (Some(SetFlag::Timeout), None) => " flags timeout;",
             // A rule updates such a set only where it is declared so.
             (Some(SetFlag::Timeout), Some(_)) => " flags dynamic,timeout;",
-            (None, _) => "",
+            (None, Some(_)) => " flags dynamic;",
+            (None, None) => "",
         })?;
         match self.size {
             Some(size) => write!(f, " size {size};"),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use postern_intent::{Address, Prefix};
 
+use super::limit::SourceLimit;
 use super::literal::{Literal, Value};
 use super::meaning::RuleMeaning;
 use crate::host::{Family, MaskedMark};
@@ -71,6 +72,10 @@ pub enum MatchField {
     NeighbourPrefix,
     /// `tcp flags syn / syn,rst`: has no operand.
     TcpSyn,
+    /// `ct status ! confirmed`: has no operand.
+    Unconfirmed,
+    /// The source is over its limit: has no operand, and counts the packet.
+    Over(SourceLimit),
 }
 
 /// What a field is compared with.

@@ -8,6 +8,7 @@ use super::edit::{Edit, Edits, NftCommand};
 use super::element::{Atom, Element};
 use super::model::{Opening, Ruleset, TableFamily};
 use crate::desired::LEASE;
+use crate::desired::names::{GRANTED, KEPT};
 use crate::host::Family;
 use crate::observed::ObservedTable;
 use postern_intent::Address;
@@ -208,10 +209,13 @@ impl fmt::Display for Transaction {
     }
 }
 
-/// The set for grants that a command makes.
+/// The set for grants that a command makes. Sets of limits have the same type, and a source that was carried over without its
+/// limit would have none.
 fn made_for_grants(edit: &Edit) -> Option<&String> {
     match &edit.command {
-        NftCommand::AddSet { name, set_type } if set_type.expires() && set_type.size.is_some() => {
+        NftCommand::AddSet { name, .. }
+            if [GRANTED, KEPT].iter().any(|start| name.starts_with(start)) =>
+        {
             Some(name)
         }
         _ => None,

@@ -8,6 +8,7 @@
 mod classes;
 mod converge;
 mod frames;
+mod limits;
 mod names;
 mod packets;
 mod properties;

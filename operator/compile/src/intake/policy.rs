@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use postern_crds::EgressPolicy;
 use postern_crds::conditions::Reason;
 use postern_crds::egress_policy as crd;
@@ -89,7 +90,12 @@ fn terms(object: &EgressPolicy) -> Result<PolicyTerms, SpecRefusal> {
             crd::EstablishedFlows::Keep => TermsEstablishedFlows::Keep,
         },
         dns: dns(&spec.dns)?,
-        limits: TermsLimits::default(),
+        limits: spec
+            .limits
+            .as_ref()
+            .map(limits)
+            .transpose()?
+            .unwrap_or_default(),
     };
     check_names(&terms)?;
     Ok(PolicyTerms {
@@ -208,6 +214,50 @@ fn permitted(
         ));
     }
     Ok(terms)
+}
+
+fn limits(written: &crd::Limits) -> Result<TermsLimits, SpecRefusal> {
+    let limits = TermsLimits {
+        connections: written.connections,
+        new_connections_per_second: written.new_connections_per_second,
+        packets_per_second: written.packets_per_second.map(u64::from),
+        bytes_per_second: written.bytes_per_second.as_ref().map(bytes).transpose()?,
+    };
+    match limits.are_possible() {
+        true => Ok(limits),
+        false => Err(invalid(format!(
+            "spec.limits: each limit is 1 or more, and bytesPerSecond at most {}",
+            TermsLimits::MOST_BYTES
+        ))),
+    }
+}
+
+/// A number of bytes, or a quantity of Kubernetes without a fraction: the schema takes no other one.
+fn bytes(written: &IntOrString) -> Result<u64, SpecRefusal> {
+    let no_quantity = || {
+        invalid(format!(
+            "spec.limits.bytesPerSecond: {written:?} is no number of bytes such as 1048576 or 10Mi"
+        ))
+    };
+    let text = match written {
+        IntOrString::Int(number) => return u64::try_from(*number).map_err(|_| no_quantity()),
+        IntOrString::String(text) => text,
+    };
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit: u64 = match text.strip_prefix(digits).unwrap_or_default() {
+        "" => 1,
+        "k" => 1000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "T" => 1_000_000_000_000,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        "Ti" => 1 << 40,
+        _ => return Err(no_quantity()),
+    };
+    let number: u64 = digits.parse().map_err(|_| no_quantity())?;
+    Ok(number.saturating_mul(unit))
 }
 
 fn exit(written: &crd::ExitRef) -> Result<ExitName, SpecRefusal> {

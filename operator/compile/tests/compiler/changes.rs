@@ -334,7 +334,7 @@ fn make_policy(world: &mut World, change: &Change) {
         "spec": {"podSelector": selector, "priority": priority, "defaultAction": "Allow",
             "route": {"type": "Exit", "exitNodes": [{"name": EXITS[exit]}]}}});
     if matches!(accepted, Accepted::No) {
-        object["spec"]["limits"] = json!({"connections": 1});
+        object["spec"]["limits"] = json!({"bytesPerSecond": "90T"});
     }
     world.apply_policy(serde_json::from_value(object).expect("a policy"));
 }

@@ -243,7 +243,7 @@ fn a_refused_update_is_neither_programmed_nor_ready_while_the_generation_before_
     let compilation = world.compile();
     for kind in ["Programmed", "Ready"] {
         let said = said(&compilation, "p0", kind);
-        assert!(said.starts_with("False NotImplemented"), "{said}");
+        assert!(said.starts_with("False Invalid"), "{said}");
         assert!(said.contains("generation 1 stays in force"), "{said}");
     }
 }

@@ -20,6 +20,7 @@ mod context;
 mod exit_side;
 mod guard;
 mod last;
+mod limits;
 pub mod names;
 mod origin;
 mod ruleset;

@@ -6,7 +6,7 @@ use postern_intent::{ExitName, NamePattern, ScopeId, hex};
 use sha2::{Digest as _, Sha256};
 
 use crate::host::Family;
-use crate::ruleset::Counter;
+use crate::ruleset::{Counter, LimitMeasure};
 
 pub const HOLD: Counter = Counter("hold");
 /// Refused by a policy or a block.
@@ -39,6 +39,14 @@ pub const NO_SERVICE: Counter = Counter("no_service");
 pub const DNS_FOREIGN: Counter = Counter("dns_foreign");
 /// A DNS question that another program keeps out of connection tracking.
 pub const DNS_UNTRACKED: Counter = Counter("dns_untracked");
+/// A connection more than a limit of its pod's policy allows at a time.
+pub const OVER_CONNECTIONS: Counter = Counter("over_connections");
+/// A new connection more than a limit of its pod's policy allows in a second.
+pub const OVER_NEW_CONNECTIONS: Counter = Counter("over_new_connections");
+/// More packets in a second than a limit of the pod's policy allows.
+pub const OVER_PACKETS: Counter = Counter("over_packets");
+/// More bytes in a second than a limit of the pod's policy allows.
+pub const OVER_BYTES: Counter = Counter("over_bytes");
 /// Left by an exit that this node serves.
 pub const EXIT_OUT: Counter = Counter("exit_out");
 /// Refused by an exit that this node serves.
@@ -54,7 +62,7 @@ pub const BIND_ND: Counter = Counter("bind_nd");
 pub const ASKED: Counter = Counter("asked");
 
 /// Counters of the inet table.
-pub const COUNTERS: [Counter; 19] = [
+pub const COUNTERS: [Counter; 23] = [
     HOLD,
     BLOCKED,
     SERVICE,
@@ -72,6 +80,10 @@ pub const COUNTERS: [Counter; 19] = [
     NO_SERVICE,
     DNS_FOREIGN,
     DNS_UNTRACKED,
+    OVER_CONNECTIONS,
+    OVER_NEW_CONNECTIONS,
+    OVER_PACKETS,
+    OVER_BYTES,
     EXIT_OUT,
     EXIT_DROP,
 ];
@@ -146,6 +158,13 @@ pub fn granted_set(scope: &ScopeId, rule: &Rule, family: Family) -> String {
 #[must_use]
 pub fn kept_set(scope: &ScopeId, rule: &Rule, family: Family) -> String {
     format!("{}_{}", of_rule(KEPT, scope, rule), family.digit())
+}
+
+/// The set of the sources that a limit counts. Policies with the same number share it, because a source has one policy at a time;
+/// what a pod used stays known when its policy chooses another exit.
+#[must_use]
+pub fn limit_set(measure: LimitMeasure, most: u64, family: Family) -> String {
+    format!("limit_{}_{most}_{}", measure.word(), family.digit())
 }
 
 /// The chain of a scope in the guard.

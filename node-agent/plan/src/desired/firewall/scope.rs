@@ -1,4 +1,4 @@
-//! One chain a scope, the same order in each: inside, lease, replies, special use, LAN, rules, the one way out.
+//! One chain a scope, the same order in each: inside, lease, replies, special use, LAN, rules, the one way out, limits.
 
 use postern_intent::body::{
     Access, EgressPath, PortSpan, Rule, RuleProtocol, Scope, ServedExit, TermsReplies,
@@ -12,6 +12,7 @@ use crate::ruleset::{FirewallRule, Match, MatchField, RuleMeaning, Target};
 
 use super::context::{Chains, FirewallContext};
 use super::guard::lease_rule;
+use super::limits;
 use super::names::{
     granted_set, halved, kept_set, named_chain, offered_chain, public_chain, scope_chain, way_chain,
 };
@@ -20,7 +21,8 @@ use crate::desired::ranges::{aggregate, lan_ranges, of_family};
 pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
     for scope in context.body().iter().flat_map(|body| &body.firewall) {
         chains.plain(scope_chain(&scope.id), policy(scope));
-        chains.plain(way_chain(&scope.id), way(context, scope));
+        let way = limits::before_accept(way(context, scope), &scope.terms.limits);
+        chains.plain(way_chain(&scope.id), way);
         for (position, rule) in scope.terms.rules.iter().enumerate() {
             if !rule.names.is_empty() {
                 let rules = named(scope, position, rule);

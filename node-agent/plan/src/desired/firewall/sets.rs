@@ -15,6 +15,7 @@ use crate::ruleset::rule::goto;
 use crate::ruleset::{Atom, Data, Element, KeyType, Set, ValueType};
 
 use super::context::FirewallContext;
+use super::limits;
 use super::names::{
     BY_UPLINK, GUARD_MAP, LAST_MAP, LAST_RELEASED_CHAIN, LOCAL_SET, RELEASED_CHAIN, STEER_MAP,
     granted_set, halved, kept_set, last_chain, local_exit_set, mark_chain, scope_chain,
@@ -52,6 +53,7 @@ pub(super) fn fixed(context: &FirewallContext<'_>) -> Sets {
     );
     sets.insert(LEASE.to_owned(), Set::expiring(KeyType::Family));
     sets.extend(granted(context));
+    sets.extend(limited(context));
     for family in Family::BOTH {
         let cluster = context.cluster;
         for (name, ranges) in [
@@ -124,6 +126,18 @@ fn granted(context: &FirewallContext<'_>) -> Sets {
         }
     }
     sets
+}
+
+/// A set for each limit that a scope has.
+fn limited(context: &FirewallContext<'_>) -> Sets {
+    let scopes = context.body().into_iter().flat_map(|body| &body.firewall);
+    let limits = scopes.flat_map(|scope| limits::of(&scope.terms.limits));
+    limits
+        .map(|limit| {
+            let set = Set::limiting(key(limit.family), limit.measure);
+            (limit.set, set)
+        })
+        .collect()
 }
 
 /// Bindings whose pod link is the pod's own, and no bridge that other pods share.

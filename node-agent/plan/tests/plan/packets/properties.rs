@@ -303,6 +303,7 @@ fn an_answer_to_an_api_server_that_is_no_node_leaves_from_every_pod() {
                     state: CtState::Established,
                     direction: CtDirection::Reply,
                     dnat: false,
+                    confirmed: true,
                     original_source: client,
                     original_destination: packet.source,
                 };

@@ -263,7 +263,15 @@ fn scope(scope: &Scope) -> Vec<String> {
     );
     let rules = terms.rules.iter().map(rule);
     let rest = format!("  else {:?}", terms.default_action);
-    std::iter::once(head).chain(rules).chain([rest]).collect()
+    let limits = match terms.limits.is_empty() {
+        true => None,
+        false => Some(format!("  {:?}", terms.limits)),
+    };
+    std::iter::once(head)
+        .chain(rules)
+        .chain([rest])
+        .chain(limits)
+        .collect()
 }
 
 fn rule(rule: &Rule) -> String {

@@ -1,0 +1,368 @@
+//! Limits of a policy, with packets that the world counts: how much of a flood of one pod arrives, and how much of what its
+//! neighbours send meanwhile.
+
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use postern_e2e::LabError;
+use postern_e2e::lab::{Exec, PodOptions, PodRecord};
+use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, exit, policy, record_run, wait_until};
+use serde_json::{Value, json};
+
+use crate::holes::{ask, lab, serving};
+
+const NODE: &str = "n1";
+/// Where each pod's packets are counted.
+const PORTS: [u16; 3] = [9001, 9002, 9003];
+/// How far a rate may be off.
+const TOLERANCE: f64 = 0.05;
+/// What a neighbour may lose to a machine under load; a limit would take half of it.
+const NEIGHBOUR: f64 = 0.97;
+
+/// Pods of one node: one that floods, its neighbour of the same policy, and one of another policy without limits.
+struct Crowd {
+    lab: TestLab,
+    pods: [PodRecord; 3],
+    world: [IpAddr; 2],
+    rows: Vec<Value>,
+}
+
+/// Whether each datagram is a connection of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    One,
+    ForEach,
+}
+
+/// What a pod sends.
+#[derive(Clone, Copy)]
+struct Stream {
+    pod: usize,
+    per_second: u32,
+    flow: Flow,
+    bytes: usize,
+    family: usize,
+}
+
+impl Crowd {
+    fn up() -> Self {
+        let lab = lab(2, 1);
+        let other = policy("eu", "").replace("crawler}", "other}");
+        lab.apply_yaml(&(exit("eu", "gw-1", "") + &policy("eu", "") + &other))
+            .unwrap();
+        let pod = |name: &str, app: &str| {
+            let options = PodOptions::on(NODE);
+            match app {
+                "crawler" => serving(&lab, name, options),
+                _ => lab.pod_on(name, &options.label("app", app)).unwrap(),
+            }
+        };
+        let pods = [
+            pod("crawlers/web", "crawler"),
+            pod("crawlers/neighbour", "crawler"),
+            pod("crawlers/other", "other"),
+        ];
+        let world = [pods[0].world[0], pods[0].world[1]];
+        // Dropped after they are counted: an answer would be load that says nothing.
+        let rules: Vec<String> = PORTS
+            .iter()
+            .map(|port| format!("udp dport {port} counter name p{port} drop;"))
+            .collect();
+        let counters = PORTS.map(|port| format!("counter p{port} {{ }};")).concat();
+        let table = format!(
+            "table inet crowd {{ {counters} chain seen {{ type filter hook prerouting priority -400; {} }}; }}\n",
+            rules.concat()
+        );
+        lab.namespace("world").nft(&table).unwrap();
+        let crowd = Self {
+            lab,
+            pods,
+            world,
+            rows: Vec::new(),
+        };
+        for pod in ["crawlers/web", "crawlers/neighbour", "crawlers/other"] {
+            for address in crowd.world {
+                let to = SocketAddr::new(address, 7);
+                wait_until(WAIT_DEADLINE, "an answer of the world", || {
+                    let answer = ask(&crowd.lab, Exec::Pod(pod), to, &["--protocol", "tcp"]);
+                    Ok(answer)
+                })
+                .unwrap();
+            }
+        }
+        crowd
+    }
+
+    /// Gives the policy of the first two pods these limits and waits until the kernel has them.
+    fn limit(&self, limits: &str) {
+        let former = self.lab.current_envelope(NODE).unwrap().digest().unwrap();
+        self.lab.apply_yaml(&policy("eu", limits)).unwrap();
+        let digest = wait_until(WAIT_DEADLINE, "an intent with the limits", || {
+            let digest = self.lab.current_envelope(NODE)?.digest().ok();
+            Ok(digest.filter(|digest| *digest != former))
+        });
+        let digest = digest.unwrap();
+        self.lab
+            .await_report(NODE, "the limits in force", |report| {
+                report["appliedDigest"] == json!(digest)
+            })
+            .unwrap();
+    }
+
+    fn arrived(&self, pod: usize) -> u64 {
+        let name = format!("p{}", PORTS[pod]);
+        let list = ["nft", "list", "counter", "inet", "crowd", &name];
+        let listing = self.lab.exec_ok(Exec::World, &list).unwrap();
+        let (_, after) = listing.split_once("packets ").unwrap();
+        after.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// Sends in the pod's namespace until it is stopped; answers how many the kernel took.
+    fn send(&self, stream: Stream, stop: &AtomicBool, sent: &AtomicU64) -> Result<(), LabError> {
+        let to = SocketAddr::new(self.world[stream.family], PORTS[stream.pod]);
+        self.lab
+            .namespace(&self.pods[stream.pod].sandbox())
+            .run(|| {
+                flood(to, stream, stop, sent);
+                Ok(())
+            })
+    }
+
+    /// What arrives of the first stream in a second, and which part of what the others sent.
+    fn measured(&self, streams: &[Stream], time: Duration) -> (f64, Vec<f64>) {
+        let stop = AtomicBool::new(false);
+        let sent: Vec<AtomicU64> = streams.iter().map(|_| AtomicU64::new(0)).collect();
+        let mut rate = 0.0;
+        let before: Vec<u64> = streams.iter().map(|one| self.arrived(one.pod)).collect();
+        thread::scope(|scope| {
+            for (stream, sent) in streams.iter().zip(&sent) {
+                scope.spawn(|| self.send(*stream, &stop, sent).unwrap());
+            }
+            // The burst of a second is over after one second of twice the rate.
+            thread::sleep(Duration::from_millis(1700));
+            let (begin, first) = (Instant::now(), self.arrived(streams[0].pod));
+            thread::sleep(time);
+            let (seconds, last) = (begin.elapsed(), self.arrived(streams[0].pod));
+            stop.store(true, Ordering::Relaxed);
+            rate = number(last - first) / seconds.as_secs_f64();
+        });
+        let parts = streams.iter().zip(&sent).zip(&before).skip(1);
+        let parts = parts.map(|((stream, sent), before)| {
+            let sent = sent.load(Ordering::Relaxed);
+            let arrived = || number(self.arrived(stream.pod) - before) / number(sent);
+            // What is on its way arrives.
+            let all = wait_until(Duration::from_secs(2), "the rest", || {
+                Ok((arrived() >= 1.0).then_some(1.0))
+            });
+            all.unwrap_or_else(|_| arrived())
+        });
+        (rate, parts.collect())
+    }
+
+    fn holds(&mut self, what: &str, most: f64, (rate, neighbours): (f64, Vec<f64>)) {
+        let row = json!({"limit": what, "wanted": most, "arrived": rate, "neighbours": neighbours});
+        println!("{row}");
+        self.rows.push(row);
+        let ratio = rate / most;
+        assert!((ratio - 1.0).abs() <= TOLERANCE, "{what}: {rate} of {most}");
+        assert!(
+            neighbours.iter().all(|part| *part >= NEIGHBOUR),
+            "{what}: {neighbours:?}"
+        );
+    }
+
+    fn counted(&self, counter: &str) -> u64 {
+        let name = format!("postern_agent_counted_packets{{reason=\"{counter}\"}}");
+        self.lab.agent_metric(NODE, &name).unwrap()
+    }
+}
+
+fn number(value: u64) -> f64 {
+    f64::from(u32::try_from(value).unwrap())
+}
+
+/// Sends what is due each millisecond.
+fn flood(to: SocketAddr, stream: Stream, stop: &AtomicBool, sent: &AtomicU64) {
+    let any = |port: u16| -> SocketAddr {
+        match to {
+            SocketAddr::V4(_) => ([0, 0, 0, 0], port).into(),
+            SocketAddr::V6(_) => ([0_u16; 8], port).into(),
+        }
+    };
+    let payload = vec![0; stream.bytes];
+    let (begin, mut due, mut done) = (Instant::now(), 0, 0_u64);
+    let one = UdpSocket::bind(any(0)).unwrap();
+    while !stop.load(Ordering::Relaxed) {
+        while done < due {
+            let socket = match stream.flow {
+                Flow::One => one.try_clone().unwrap(),
+                Flow::ForEach => {
+                    let port = 10_000 + u16::try_from(done % 50_000).unwrap();
+                    match UdpSocket::bind(any(port)) {
+                        Ok(socket) => socket,
+                        Err(_) => UdpSocket::bind(any(0)).unwrap(),
+                    }
+                }
+            };
+            if socket.send_to(&payload, to).is_ok() {
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+            done += 1;
+        }
+        thread::sleep(Duration::from_millis(1));
+        let elapsed = begin.elapsed().as_secs_f64() * f64::from(stream.per_second);
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a positive number of packets"
+        )]
+        {
+            due = elapsed as u64;
+        }
+    }
+}
+
+/// A flood at twice the limit, and two neighbours at most of it.
+fn streams(most: u32, flow: Flow, bytes: usize, family: usize) -> [Stream; 3] {
+    let stream = |pod, per_second| Stream {
+        pod,
+        per_second,
+        flow,
+        bytes,
+        family,
+    };
+    let most_of_it = (most * 4 / 5).max(1);
+    [
+        stream(0, most * 2),
+        stream(1, most_of_it),
+        stream(2, most_of_it),
+    ]
+}
+
+fn time_for(most: u32) -> Duration {
+    // Of 10 in a second a long time is needed, before one packet more or less is less than the tolerance.
+    match most {
+        0..100 => Duration::from_secs(10),
+        _ => Duration::from_secs(4),
+    }
+}
+
+#[test]
+fn each_rate_holds_a_pod_within_a_twentieth_and_takes_nothing_from_its_neighbours() {
+    let mut crowd = Crowd::up();
+    let free = crowd.measured(&streams(1000, Flow::One, 16, 0), Duration::from_secs(2));
+    assert!(free.0 > 1500.0, "without a limit: {free:?}");
+    for (field, flow, counter) in [
+        ("packetsPerSecond", Flow::One, "over_packets"),
+        (
+            "newConnectionsPerSecond",
+            Flow::ForEach,
+            "over_new_connections",
+        ),
+    ] {
+        for (most, families) in [(10, &[0][..]), (1000, &[0, 1])] {
+            crowd.limit(&format!("limits: {{{field}: {most}}}"));
+            for family in families {
+                let found = crowd.measured(&streams(most, flow, 16, *family), time_for(most));
+                crowd.holds(&format!("{field} {most}"), f64::from(most), found);
+            }
+        }
+        assert!(crowd.counted(counter) > 0, "{counter}");
+    }
+    let (most, bytes) = (1_000_000, 972);
+    // The header of IPv4 and that of UDP count.
+    let packets = f64::from(most) / f64::from(u16::try_from(bytes).unwrap() + 28);
+    crowd.limit(&format!("limits: {{bytesPerSecond: {most}}}"));
+    let found = crowd.measured(&streams(1000, Flow::One, bytes, 0), time_for(1000));
+    crowd.holds("bytesPerSecond 1M", packets, found);
+    assert!(crowd.counted("over_bytes") > 0);
+    fast(&mut crowd);
+    let packets = crowd.lab.packets().unwrap();
+    assert_eq!(packets.leaked, 0, "{packets:?}");
+    assert_eq!(
+        crowd.lab.repairs(NODE),
+        0,
+        "nothing of the tables was put back"
+    );
+    record_run("limits", &crowd.rows).unwrap();
+}
+
+/// 10 000 in a second, where this machine carries more than that at all.
+fn fast(crowd: &mut Crowd) {
+    let most = 10_000;
+    let alone = &streams(most, Flow::One, 16, 0)[..1];
+    crowd.limit("limits: {packetsPerSecond: 1000000}");
+    let (free, _) = crowd.measured(alone, Duration::from_secs(3));
+    println!("without a limit of 10000 a second {free} arrive");
+    crowd.limit(&format!("limits: {{packetsPerSecond: {most}}}"));
+    let found = crowd.measured(alone, time_for(most));
+    if free > f64::from(most) * 1.2 {
+        crowd.holds("packetsPerSecond 10000", f64::from(most), found);
+    } else {
+        println!("this machine carries too few packets to judge {found:?}");
+        assert!(found.0 <= f64::from(most) * (1.0 + TOLERANCE));
+    }
+}
+
+/// Connections that are open and are kept so.
+fn opened(crowd: &Crowd, pod: usize, tries: usize) -> Vec<TcpStream> {
+    let to = SocketAddr::new(crowd.world[0], 7);
+    let open = || {
+        let tried = (0..tries).map(|_| TcpStream::connect_timeout(&to, Duration::from_millis(300)));
+        Ok(tried.filter_map(Result::ok).collect())
+    };
+    crowd
+        .lab
+        .namespace(&crowd.pods[pod].sandbox())
+        .run(open)
+        .unwrap()
+}
+
+#[test]
+fn a_pod_has_no_more_connections_at_a_time_than_its_limit_also_over_a_restart_of_the_agent() {
+    let crowd = Crowd::up();
+    crowd.limit("limits: {connections: 20}");
+    let mut open = opened(&crowd, 0, 25);
+    assert_eq!(open.len(), 20);
+    assert_eq!(opened(&crowd, 1, 20).len(), 20, "the neighbour has its own");
+    assert_eq!(opened(&crowd, 2, 30).len(), 30, "the other policy has none");
+    let neighbour = SocketAddr::new(crowd.pods[1].addresses[0], 7);
+    let web = Exec::Pod("crawlers/web");
+    let inside = ask(&crowd.lab, web, neighbour, &["--protocol", "tcp"]);
+    assert!(inside.is_some(), "inside the cluster nothing counts");
+
+    let begin = Timestamp::now();
+    crowd.lab.kill("agent-n1").unwrap();
+    crowd.lab.start_agent(NODE).unwrap();
+    crowd
+        .lab
+        .await_state(NODE, "eu", "Enforcing", begin)
+        .unwrap();
+    assert_eq!(
+        opened(&crowd, 0, 3).len(),
+        0,
+        "the count went with the agent"
+    );
+    wait_until(WAIT_DEADLINE, "the dropped packets in the metrics", || {
+        Ok((crowd.counted("over_connections") > 0).then_some(()))
+    })
+    .unwrap();
+    open.truncate(10);
+    wait_until(WAIT_DEADLINE, "room for as many as were closed", || {
+        open.extend(opened(&crowd, 0, 20 - open.len()));
+        Ok((open.len() == 20).then_some(()))
+    })
+    .unwrap();
+    assert_eq!(opened(&crowd, 0, 2).len(), 0);
+    drop(open);
+    wait_until(WAIT_DEADLINE, "a set without the pod", || {
+        let set = crowd
+            .lab
+            .shell(NODE, "nft list set inet postern limit_connections_20_4")?;
+        Ok((!set.contains("elements")).then_some(()))
+    })
+    .unwrap();
+}
