@@ -39,7 +39,7 @@ demo: need-root ## the main job end to end on a real API server, with proof; KEE
 	@$(CARGO) run --quiet -p postern-e2e --bin lab -- demo $(if $(KEEP),--keep) $(if $(STANDALONE),--standalone)
 
 test: need-root ## installs what is missing, then lint, unit, netns, controlplane and demo to their end, and one line that counts them (root, Go)
-	@e2e/setup/tools.sh build lint lab
+	@e2e/setup/tools.sh build lint lab wireguard
 	@echo 'not there yet and so not run: vm, bench; not run for the time they take: controlplane-long; not run for the packages of other releases: nft-versions; not run for release builds of their own: images, cluster'
 	@MAKE='$(MAKE)' e2e/setup/suites.sh lint unit netns controlplane demo
 
@@ -135,7 +135,7 @@ bench: ## the numbers, as ratios against a baseline in the same run (not there y
 	@exit 2
 
 tools: ## installs pinned tools and packages that are missing
-	@e2e/setup/tools.sh build lint lab
+	@e2e/setup/tools.sh build lint lab wireguard
 
 lint-tools:
 	@e2e/setup/tools.sh lint

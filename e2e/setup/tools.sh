@@ -3,6 +3,7 @@
 #   tools.sh build   a C compiler for the cryptography, jq for people
 #   tools.sh lint    cargo-deny and typos, into TOOLS (default: ~/.cache/postern/tools)
 #   tools.sh lab     what the lab runs on: nft, ip, conntrack, tcpdump, dig, the CNI plugins, Prometheus
+#   tools.sh wireguard  wireguard-go, a server that is not ours, from its Go module
 #   tools.sh roots   mmdebstrap, which unpacks packages of other Debian releases
 #   tools.sh images  what images are made of: nft and its libraries, names of protocols
 #   tools.sh kubelets  containerd, runc, and a busybox without libraries
@@ -100,6 +101,17 @@ install_prometheus() {
     done
 }
 
+install_wireguard() {
+    if [[ -x $TOOLS/bin/wireguard-go ]]; then
+        say "wireguard-go is there"
+        return
+    fi
+    command -v go >/dev/null || fail "go is not here: install Go (https://go.dev/dl), then try again"
+    say "building wireguard-go from its Go module"
+    (cd "$(dirname "${BASH_SOURCE[0]}")/../wireguard" &&
+        go build -o "$TOOLS/bin/wireguard-go" golang.zx2c4.com/wireguard)
+}
+
 install_roots() {
     packages mmdebstrap:mmdebstrap
 }
@@ -122,9 +134,10 @@ for what in "$@"; do
         build) install_build ;;
         lint) install_cargo_deny && install_typos ;;
         lab) install_lab ;;
+        wireguard) install_wireguard ;;
         roots) install_roots ;;
         images) install_images ;;
         kubelets) install_kubelets ;;
-        *) fail "unknown: $what (build, lint, lab, roots, images, kubelets)" ;;
+        *) fail "unknown: $what (build, lint, lab, wireguard, roots, images, kubelets)" ;;
     esac
 done

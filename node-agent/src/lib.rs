@@ -24,6 +24,7 @@
 //! | [`dns`] | the node's DNS forwarder |
 //! | [`resolver`] | what the forwarder is told, and what it asks the node |
 //! | [`probe`] | whether exits carry |
+//! | [`endpoints`] | addresses of servers outside of the cluster |
 //! | [`preflight`] | what this node can and cannot do |
 //! | [`cleanup`] | the node as it was before |
 
@@ -36,6 +37,7 @@ pub mod clock;
 pub mod control;
 pub mod dns;
 pub mod document_folder;
+pub mod endpoints;
 pub mod files;
 pub mod grants;
 pub mod inbox;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use postern_agent::agent::run::Wakers;
+use postern_agent::agent::sessions::ExternalSessions;
 use postern_agent::agent::state::{
     Agent, AgentOptions, AgentOutput, DocumentState, DurableState, ExitWatch, KernelState,
     LedgerState, StartDamage, note_damage,
@@ -19,6 +20,7 @@ use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
 use postern_agent::control::server::{self, Work};
 use postern_agent::dns::DnsCounters;
+use postern_agent::endpoints::{self, EndpointHandle};
 use postern_agent::files;
 use postern_agent::inbox::Inbox;
 use postern_agent::ledger::Ledger;
@@ -33,6 +35,7 @@ use postern_agent::wireguard_key::{self, NodeKey, WireGuardKeyError};
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_intent::body::NodeIdentity;
 use postern_intent::newtypes::NewtypeError;
+use postern_intent::possession::KeyPurpose;
 use postern_intent::{TrustedKeys, Uid};
 use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
 use postern_plan::desired::HostFacts;
@@ -76,6 +79,11 @@ const LAST_REPORT: Duration = Duration::from_secs(1);
 /// Runs the agent until a signal comes.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, AgentError> {
     postern_telemetry::start_logs().map_err(AgentError::Log)?;
+    // Keys are in memory, and a core file is on a disk.
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "a crash of the agent may write a core file");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -92,6 +100,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
         installed_keys,
         keys,
         key,
+        credentials_key,
         bindings,
         audit,
     } = open_files(args, &ledger, &mut damages)?;
@@ -111,6 +120,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     let (sender, updates) = mpsc::channel(4);
     watch_preflight(host.clone(), args.settings(), sender.clone());
     watch_tunnels(args, sender.clone());
+    let endpoints = resolve_endpoints(sender.clone());
     let inputs = ChannelInputs {
         uid: &uid,
         installed: &installed_keys,
@@ -129,12 +139,14 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
             ledger_lost: LedgerState::Kept,
             bindings,
             key,
+            credentials_key,
         },
         kernel: KernelState {
             facts: first_facts(),
             ..KernelState::default()
         },
         exits: ExitWatch::new(probes),
+        sessions: ExternalSessions::new(endpoints),
         waiting: Vec::new(),
         dns,
         output: AgentOutput {
@@ -274,6 +286,7 @@ struct NodeFiles {
     installed_keys: TrustedKeys,
     keys: TrustedKeys,
     key: NodeKey,
+    credentials_key: NodeKey,
     bindings: BindingStore,
     audit: AuditTrail,
 }
@@ -294,9 +307,15 @@ fn open_files(
         ));
         TrustedKeys::default()
     });
-    let (key, damaged) = wireguard_key::load_or_make(&args.state_dir).map_err(AgentError::Key)?;
     let programmed = ConditionType::Programmed;
-    damages.extend(damaged.map(|error| note_damage(programmed, Reason::NoPeerKey, &error)));
+    let mut key_for = |purpose, reason| {
+        let (key, damaged) =
+            wireguard_key::load_or_make(&args.state_dir, purpose).map_err(AgentError::Key)?;
+        damages.extend(damaged.map(|error| note_damage(programmed, reason, &error)));
+        Ok(key)
+    };
+    let key = key_for(KeyPurpose::WireGuard, Reason::NoPeerKey)?;
+    let credentials_key = key_for(KeyPurpose::Credentials, Reason::NoCredentialKey)?;
     let (bindings, damaged) = BindingStore::open(&args.state_dir, &args.run_dir);
     let source_binding = ConditionType::SourceBinding;
     damages.extend(damaged.map(|error| note_damage(source_binding, Reason::Unbound, &error)));
@@ -308,6 +327,7 @@ fn open_files(
         installed_keys,
         keys,
         key,
+        credentials_key,
         bindings,
         audit,
     })
@@ -377,6 +397,21 @@ fn watch_tunnels(args: &RunArgs, sender: mpsc::Sender<NodeUpdate>) {
     if let Some(error) = watched {
         tracing::warn!(error, "the sockets of the tunnel process cannot be watched");
     }
+}
+
+/// Names of servers outside in a task of their own: the node's resolver may take its time.
+fn resolve_endpoints(sender: mpsc::Sender<NodeUpdate>) -> EndpointHandle {
+    let (handle, wanted) = EndpointHandle::pair();
+    let (tell, mut found) = mpsc::channel(1);
+    tokio::spawn(endpoints::resolve(wanted, tell));
+    tokio::spawn(async move {
+        while let Some(found) = found.recv().await {
+            if sender.send(NodeUpdate::Endpoints(found)).await.is_err() {
+                return;
+            }
+        }
+    });
+    handle
 }
 
 /// Between two looks at what only the whole host shows. Listing everybody's rules takes time where there are many.

@@ -1,4 +1,5 @@
-//! The node's tunnel key: made on the node, readable by its owner only, and never sent anywhere.
+//! The node's keys, for its tunnels and for credentials: made on the node, readable by their owner only, and never sent
+//! anywhere.
 
 use std::path::Path;
 
@@ -6,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use postern_intent::body::NodeIdentity;
 use postern_intent::newtypes::NewtypeError;
-use postern_intent::possession::{Claim, Proof, prove};
+use postern_intent::possession::{Claim, KeyPurpose, Proof, prove};
 use postern_intent::{KeyId, TrustedKeys, WgKey};
 use thiserror::Error;
 use x25519_dalek::{PublicKey, StaticSecret};
@@ -36,6 +37,7 @@ pub struct NodeKey {
     /// The 32 bytes of the private half.
     pub private: [u8; 32],
     pub public: WgKey,
+    pub purpose: KeyPurpose,
 }
 
 impl std::fmt::Debug for NodeKey {
@@ -55,6 +57,7 @@ impl NodeKey {
             node: &node.name,
             uid: &node.uid,
             key: &self.public,
+            purpose: self.purpose,
         };
         prove(&self.private, trusted, &claim)
     }
@@ -68,14 +71,22 @@ impl NodeKey {
 /// [`WireGuardKeyError::Random`] and [`WireGuardKeyError::Public`]: no key can be made at all.
 pub fn load_or_make(
     folder: &Path,
+    purpose: KeyPurpose,
 ) -> Result<(NodeKey, Option<WireGuardKeyError>), WireGuardKeyError> {
-    let path = folder.join("wireguard.key");
+    let stem = match purpose {
+        KeyPurpose::WireGuard => "wireguard",
+        KeyPurpose::Credentials => "credentials",
+    };
+    let path = folder.join(format!("{stem}.key"));
     let mut damage = None;
     match load(&path) {
-        Ok(Some(private)) => return Ok((with_public(private)?, None)),
+        Ok(Some(private)) => return Ok((with_public(private, purpose)?, None)),
         Ok(None) => {}
         Err(error) => {
-            drop(std::fs::rename(&path, folder.join("wireguard.damaged.key")));
+            drop(std::fs::rename(
+                &path,
+                folder.join(format!("{stem}.damaged.key")),
+            ));
             damage = Some(error);
         }
     }
@@ -83,7 +94,7 @@ pub fn load_or_make(
     getrandom::fill(&mut private).map_err(WireGuardKeyError::Random)?;
     let kept = files::write(&path, STANDARD.encode(private).as_bytes(), Readers::Owner);
     let damage = damage.or(kept.map_err(WireGuardKeyError::File).err());
-    Ok((with_public(private)?, damage))
+    Ok((with_public(private, purpose)?, damage))
 }
 
 fn load(path: &Path) -> Result<Option<[u8; 32]>, WireGuardKeyError> {
@@ -98,11 +109,12 @@ fn load(path: &Path) -> Result<Option<[u8; 32]>, WireGuardKeyError> {
     Ok(Some(private))
 }
 
-fn with_public(private: [u8; 32]) -> Result<NodeKey, WireGuardKeyError> {
+fn with_public(private: [u8; 32], purpose: KeyPurpose) -> Result<NodeKey, WireGuardKeyError> {
     let public = PublicKey::from(&StaticSecret::from(private));
     Ok(NodeKey {
         private,
         public: WgKey::from_bytes(public.to_bytes()).map_err(WireGuardKeyError::Public)?,
+        purpose,
     })
 }
 
@@ -114,9 +126,9 @@ mod tests {
     fn the_key_is_made_once_and_only_its_owner_may_read_it() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
-        let (first, damage) = load_or_make(folder.path()).unwrap();
+        let (first, damage) = load_or_make(folder.path(), KeyPurpose::WireGuard).unwrap();
         assert!(damage.is_none(), "{damage:?}");
-        let (second, _) = load_or_make(folder.path()).unwrap();
+        let (second, _) = load_or_make(folder.path(), KeyPurpose::WireGuard).unwrap();
         assert_eq!(first.public, second.public);
         let mode = std::fs::metadata(folder.path().join("wireguard.key"))
             .unwrap()
@@ -129,13 +141,13 @@ mod tests {
     fn a_file_that_holds_no_key_is_put_aside_and_said_and_the_next_start_has_the_new_key() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("wireguard.key"), "x").unwrap();
-        let (first, damage) = load_or_make(folder.path()).unwrap();
+        let (first, damage) = load_or_make(folder.path(), KeyPurpose::WireGuard).unwrap();
         assert!(
             matches!(damage, Some(WireGuardKeyError::Content)),
             "{damage:?}"
         );
         assert!(folder.path().join("wireguard.damaged.key").exists());
-        let (second, damage) = load_or_make(folder.path()).unwrap();
+        let (second, damage) = load_or_make(folder.path(), KeyPurpose::WireGuard).unwrap();
         assert!(damage.is_none(), "{damage:?}");
         assert_eq!(first.public, second.public);
     }

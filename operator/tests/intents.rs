@@ -57,6 +57,7 @@ fn body(second: i64) -> NodeDocument {
         pods: Vec::new(),
         namespaces: Vec::new(),
         services: Vec::new(),
+        credentials: BTreeMap::new(),
         reports: Vec::new(),
         previous: BTreeMap::new(),
         previous_cluster: None,

@@ -9,6 +9,7 @@
 //! | [`newtypes`] | newtypes that state their rule: names, marks, prefixes, serials |
 //! | [`name_pattern`] | names that a rule allows |
 //! | [`body`] | the document itself, section by section |
+//! | [`credential`] | credentials of external exits, encrypted to one node |
 //! | [`keys`] | key ids, key sets and the documents that change them |
 //! | [`envelope`] | DSSE: what is signed, what is shipped |
 //! | [`possession`] | a node proves that the private half of its WireGuard key is its own |
@@ -18,6 +19,7 @@
 //! | [`verify`] | what the agent does, and every reason to refuse |
 
 pub mod body;
+pub mod credential;
 pub mod envelope;
 mod hex;
 pub mod keys;

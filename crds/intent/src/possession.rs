@@ -1,4 +1,4 @@
-//! A node proves that it holds the private half of the WireGuard key that it reports; a key without a proof could be one
+//! A node proves that it holds the private half of each key that it reports; a key without a proof could be one
 //! that was copied from another node's report. docs/adr/0020-keys-are-proved.md has the argument.
 //!
 //! Both ends compute the same secret by X25519: the node from its private key and a signing key that it trusts, the
@@ -21,8 +21,24 @@ use thiserror::Error;
 use crate::keys::{KeyId, TrustedKeys};
 use crate::newtypes::{NodeName, NodeUid, WgKey};
 
-/// No other use of the secret has this label.
-const LABEL: &[u8] = b"postern.dev possession of a WireGuard key, version 1";
+/// What the key of a claim is for. A proof for one purpose proves nothing for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeyPurpose {
+    /// The node's tunnels.
+    WireGuard,
+    /// Credentials of external exits are encrypted to it.
+    Credentials,
+}
+
+impl KeyPurpose {
+    /// No other use of the secret has this label.
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Self::WireGuard => b"postern.dev possession of a WireGuard key, version 1",
+            Self::Credentials => b"postern.dev possession of a key for credentials, version 1",
+        }
+    }
+}
 
 /// The claim that a proof is about: this key is the key of this node.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +48,7 @@ pub struct Claim<'a> {
     pub uid: &'a NodeUid,
     /// The public key that it reports.
     pub key: &'a WgKey,
+    pub purpose: KeyPurpose,
 }
 
 /// The proof for one signing key.
@@ -105,7 +122,11 @@ fn mac(
     if secret.is_identity() {
         return None;
     }
-    let parts = [LABEL, operator.as_bytes(), claim.key.bytes()];
+    let parts = [
+        claim.purpose.label(),
+        operator.as_bytes(),
+        claim.key.bytes(),
+    ];
     let mut key = [0; 32];
     let derived = Hkdf::<Sha256>::new(None, secret.as_bytes());
     derived.expand_multi_info(&parts, &mut key).ok()?;

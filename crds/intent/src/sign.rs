@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::body::{ClusterDocument, NodeDocument, NodeIdentity};
+use crate::credential::CredentialError;
 use crate::envelope::{
     DsseEnvelope, DsseSignature, PayloadError, PayloadType, pack, pre_authentication_encoding,
 };
@@ -39,6 +40,9 @@ pub enum SignError {
     /// The document cannot be written as JSON.
     #[error("the document cannot be serialized")]
     Json(#[source] serde_json::Error),
+    /// A credential in the document cannot be encrypted.
+    #[error("a credential of an external exit cannot be encrypted")]
+    Credential(#[source] CredentialError),
     /// The payload cannot be packed.
     #[error("the payload cannot be packed")]
     Pack(#[source] PayloadError),

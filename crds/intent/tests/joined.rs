@@ -64,6 +64,7 @@ fn intent(cluster_serial: u64) -> NodeDocument {
         tunnels: Vec::new(),
         routes: Vec::new(),
         nat: Vec::new(),
+        external: Vec::new(),
         firewall: Vec::new(),
         pods: Vec::new(),
         isolation: None,

@@ -7,7 +7,7 @@
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePublicKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use postern_intent::possession::{Claim, Proof, is_proved, prove};
+use postern_intent::possession::{Claim, KeyPurpose, Proof, is_proved, prove};
 use postern_intent::{KeyId, NodeName, NodeUid, TrustedKeys, WgKey};
 
 /// The private key of a node, and its public half (RFC 7748, section 6.1: Alice).
@@ -50,6 +50,7 @@ impl Node {
             node: &self.name,
             uid: &self.uid,
             key: &self.key,
+            purpose: KeyPurpose::WireGuard,
         }
     }
 }
@@ -132,4 +133,16 @@ fn the_proof_of_a_known_key_is_the_committed_one() {
     let proofs = prove(&PRIVATE, &trusted(&[signing(1)]), &node.claim());
     let shown: Vec<String> = proofs.iter().map(|(_, proof)| proof.to_string()).collect();
     assert_eq!(shown, ["XPUnshsINu3EAbYm5a/ZCzWshRu6ygr1q/w2cWicG/g="]);
+}
+
+#[test]
+fn a_proof_for_one_purpose_proves_nothing_for_another_one() {
+    let node = Node::new("n1", "u1");
+    let proofs = prove(&PRIVATE, &trusted(&[signing(1)]), &node.claim());
+    let other = Claim {
+        purpose: KeyPurpose::Credentials,
+        ..node.claim()
+    };
+    assert!(judged(&[signing(1)], &node.claim(), &proofs));
+    assert!(!judged(&[signing(1)], &other, &proofs));
 }

@@ -65,6 +65,7 @@ fn body() -> NodeDocument {
         tunnels: Vec::new(),
         routes: Vec::new(),
         nat: Vec::new(),
+        external: Vec::new(),
         firewall: Vec::new(),
         pods: vec![Pod {
             namespace: "crawlers".parse().expect("a namespace"),

@@ -101,8 +101,8 @@ pub const FIELDS: &[HonouredField] = &[
     ),
     exit(
         "spec.external",
-        Honoured::NotYet,
-        "external servers are not served yet; write gateway",
+        SINCE_FIRST,
+        "The Secret is missing or holds no key, no node has reported a key for credentials, or the node that had the session did not let go: `ResolvedRefs=False` with a reason of its own, and the pods of the exit are blocked. The server is silent: `Ready=False, reason=ExitLost`. A family without an address is blocked, and a condition says `FamilyBlocked`.",
     ),
     exit(
         "spec.routes",

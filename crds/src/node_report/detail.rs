@@ -133,7 +133,7 @@ pub enum TunnelKind {
 /// How many proofs a report lists at most: as many as the ids of trusted keys.
 pub const PROOFS_LISTED: usize = 16;
 
-/// A proof that the node holds the private half of its WireGuard key.
+/// A proof that the node holds the private half of one of its keys.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyProof {
@@ -165,4 +165,10 @@ pub struct PublicKeys {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::text::public_key")]
     pub credentials: Option<String>,
+
+    /// Proofs that the node holds the private half of that key, one for each signing key that it trusts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = PROOFS_LISTED))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub credentials_proofs: Vec<KeyProof>,
 }

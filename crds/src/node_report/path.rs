@@ -67,6 +67,12 @@ pub struct ServedReport {
     #[schemars(with = "u32")]
     pub mtu: Option<u32>,
 
+    /// Where the gateway reaches the server of an external exit, as `address:port`. Absent for other exits, and while the
+    /// server's name has no address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::text::endpoint")]
+    pub server: Option<String>,
+
     /// The ways of its families, from the gateway on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2))]

@@ -25,6 +25,7 @@ mod status;
 pub mod topology;
 pub mod traffic;
 mod up;
+mod wireguard;
 
 pub use build::Binaries;
 pub use error::LabError;
@@ -34,6 +35,7 @@ pub use pods::{Exec, PodOptions};
 pub use programs::AGENT_METRICS;
 pub use state::{Lab, LabState, PodRecord, Service, TrafficPolicy, wait_until};
 pub use status::{NodeStatus, ProcessStatus, Status};
+pub use wireguard::{WIREGUARD, WireguardServer};
 
 pub(crate) use build::COLLECTOR;
 pub(crate) use objects::{node_object, parse_objects};

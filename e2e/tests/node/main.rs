@@ -14,6 +14,7 @@ mod ablation;
 mod connectivity;
 mod counter;
 mod documents;
+mod external;
 mod failover;
 mod fields;
 mod gateways;

@@ -5,6 +5,7 @@
 //!
 //! | module | for |
 //! |---|---|
+//! | [`session_health`] | whether the server of an external exit answers |
 //! | [`tunnel_health`] | whether the other end of a tunnel answers |
 //! | [`exit_choice`] | which gateway of an exit the node uses |
 //! | [`exit_loss`] | since when a scope's exit is lost, and when its uplink may open |
@@ -22,6 +23,7 @@ pub mod read_back;
 pub mod report;
 pub mod scope_reading;
 pub mod scope_status;
+pub mod session_health;
 pub mod tunnel_health;
 
 pub use exit_choice::{ExitChoice, ExitChoices};

@@ -20,6 +20,7 @@ use postern_agent_core::report::{
     ReportTime, ReportedRun, StartDamage,
 };
 use postern_agent_core::scope_reading::LeaseReading;
+use postern_agent_core::session_health::SessionHealths;
 use postern_agent_core::tunnel_health::TunnelHealths;
 use postern_agent_core::{
     Carried, GatewayAnswer, PartialReading, ProbeAnswer, ProbeResults, ReadBack, UnreadPart,
@@ -47,6 +48,7 @@ struct Case {
     refusals: VecDeque<postern_agent_core::report::RefusalEntry>,
     owed_cuts: Cuts,
     tunnels: TunnelHealths,
+    sessions: SessionHealths,
     probes: ProbeResults,
     counters: BTreeMap<String, u64>,
     facts: HostFacts,
@@ -141,6 +143,7 @@ impl Case {
             refusals: VecDeque::new(),
             owed_cuts: Cuts::new(),
             tunnels: TunnelHealths::default(),
+            sessions: SessionHealths::default(),
             probes: ProbeResults::default(),
             counters: BTreeMap::new(),
             facts: fixture::facts(),
@@ -177,6 +180,8 @@ impl Case {
                 owed_cuts: &self.owed_cuts,
                 verified_at: Some(now),
                 tunnels: &self.tunnels,
+                sessions: &self.sessions,
+                session_faults: BTreeMap::new(),
                 probes: &self.probes,
                 scopes: BTreeMap::new(),
                 lease: LeaseReading::Stands,
@@ -192,6 +197,8 @@ impl Case {
                 kernel: "6.12".to_owned(),
                 wireguard_key: &self.wireguard_key,
                 key_proofs: Vec::new(),
+                credentials_key: &self.wireguard_key,
+                credentials_proofs: Vec::new(),
                 damages: &self.damages,
                 preflight: Some(&[]),
             },

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
+use postern_intent::credential::ExitCredential;
 use postern_intent::{Address, IfName, WgKey};
 use postern_plan::FlowCut;
 use postern_plan::host::{
@@ -149,6 +150,9 @@ pub trait Flows {
 pub trait Tunnels {
     /// How devices are served here.
     fn tunnel_backend(&self) -> impl Future<Output = HostResult<TunnelBackend>> + Send;
+    /// Keys that a device has instead of the node's, from its next configuration on; none: the node's. They are kept in memory
+    /// and are in no configuration, so that nothing that prints one shows them.
+    fn use_credential(&self, device: &IfName, credential: Option<&ExitCredential>);
     /// What the device answers; none when no process serves it yet.
     fn read_tunnel(
         &self,
@@ -238,8 +242,10 @@ impl<H> Host for H where
 {
 }
 
-/// Is the interface a tunnel of ours, by its name? `pst-c-` is used, `pst-s-` is served.
+/// Is the interface a tunnel of ours, by its name? `pst-c-` is used, `pst-s-` is served, `pst-x-` leads to a server outside.
 #[must_use]
 pub fn is_own_link(name: &str) -> bool {
-    name.starts_with("pst-c-") || name.starts_with("pst-s-")
+    ["pst-c-", "pst-s-", "pst-x-"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }

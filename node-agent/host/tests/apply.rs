@@ -197,6 +197,7 @@ fn a_tunnel_that_does_not_answer_properly_is_silent_and_the_rest_is_read() {
             interface: link().name,
             listen_port: None,
             fwmark: 0x70,
+            own_key: None,
             peers: Vec::new(),
         };
         host.starts_the_tunnel_process(

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postern_host::error::HostCause;
 use postern_intent::IfName;
+use postern_intent::credential::{ExitCredential, SecretBytes};
 use postern_plan::host::TunnelBackend;
 use tokio::sync::OnceCell;
 
@@ -48,8 +49,8 @@ struct Inner {
     wanted: BackendPreference,
     backend: OnceCell<TunnelBackend>,
     node_key: PrivateKey,
-    /// Keys of devices that do not use the node's: a gateway's credentials at an external exit.
-    device_keys: Mutex<BTreeMap<IfName, PrivateKey>>,
+    /// Credentials of devices that do not use the node's key: those of sessions with servers outside.
+    credentials: Mutex<BTreeMap<IfName, ExitCredential>>,
     last_listing: Mutex<LastListing>,
 }
 
@@ -64,7 +65,7 @@ impl LinuxHost {
             wanted: options.backend,
             backend: OnceCell::new(),
             node_key: options.private_key,
-            device_keys: Mutex::new(BTreeMap::new()),
+            credentials: Mutex::new(BTreeMap::new()),
             last_listing: Mutex::new(LastListing::none()),
         };
         Self {
@@ -72,19 +73,29 @@ impl LinuxHost {
         }
     }
 
-    /// Gives a device a private key of its own, used from its next configuration on.
-    pub fn use_key(&self, device: IfName, key: PrivateKey) {
-        self.device_keys().insert(device, key);
+    /// Gives a device keys of its own, used from its next configuration on, or takes them away.
+    pub(crate) fn set_credential(&self, device: &IfName, credential: Option<&ExitCredential>) {
+        let mut credentials = self.credentials();
+        match credential {
+            Some(credential) => drop(credentials.insert(device.clone(), credential.clone())),
+            None => drop(credentials.remove(device)),
+        }
     }
 
-    pub(crate) fn key_of(&self, device: &IfName) -> PrivateKey {
-        let keys = self.device_keys();
-        keys.get(device).unwrap_or(&self.inner.node_key).clone()
+    /// The private key of a device, and the preshared key of its peer.
+    pub(crate) fn keys_of(&self, device: &IfName) -> (PrivateKey, Option<SecretBytes>) {
+        match self.credentials().get(device) {
+            Some(own) => (
+                PrivateKey::from_bytes(*own.private_key.expose()),
+                own.preshared_key.clone(),
+            ),
+            None => (self.inner.node_key.clone(), None),
+        }
     }
 
-    fn device_keys(&self) -> MutexGuard<'_, BTreeMap<IfName, PrivateKey>> {
-        let keys = self.inner.device_keys.lock();
-        keys.unwrap_or_else(PoisonError::into_inner)
+    fn credentials(&self) -> MutexGuard<'_, BTreeMap<IfName, ExitCredential>> {
+        let credentials = self.inner.credentials.lock();
+        credentials.unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn last_listing(&self) -> MutexGuard<'_, LastListing> {

@@ -48,6 +48,7 @@ fn config(mut peers: Vec<TunnelPeer>) -> TunnelConfig {
         interface: "pst-c-eu".parse().unwrap(),
         listen_port: Some(51850),
         fwmark: 0x70,
+        own_key: None,
         peers,
     }
 }

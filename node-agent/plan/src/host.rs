@@ -340,6 +340,8 @@ pub struct TunnelConfig {
     pub listen_port: Option<u16>,
     /// Mark of the tunnel's own sockets, already shifted.
     pub fwmark: u32,
+    /// The public half of the device's own key; none: it has the node's.
+    pub own_key: Option<WgKey>,
     /// The other ends, sorted by key.
     pub peers: Vec<TunnelPeer>,
 }

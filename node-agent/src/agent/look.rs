@@ -51,10 +51,9 @@ impl<H: Host> Agent<H> {
             .map(|verified| verified.get());
         if reading.links.is_ok() {
             let tunnels = &reading.tunnels;
-            self.kernel
-                .last
-                .tunnels
-                .update(body, tunnels, Instant::now());
+            let now = Instant::now();
+            self.kernel.last.tunnels.update(body, tunnels, now);
+            self.kernel.last.sessions.update(body, tunnels, now);
         }
         let partial = PartialReading {
             gaps: unread.iter().filter_map(|one| gap_of(one.part)).collect(),

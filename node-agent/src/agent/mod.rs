@@ -21,6 +21,7 @@
 //! | [`cni`] | what the plugin asks |
 //! | `waiting` | pods whose ADD waits for an intent |
 //! | `report` | what the report is composed from |
+//! | [`sessions`] | credentials and addresses of servers outside of the cluster |
 //! | [`release`] | letting go |
 
 pub mod activation;
@@ -41,6 +42,7 @@ mod renewals;
 mod report;
 pub mod run;
 pub mod scopes;
+pub mod sessions;
 mod startup;
 pub mod state;
 pub mod updates;

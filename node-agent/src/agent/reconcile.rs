@@ -48,6 +48,7 @@ impl<H: Host> Agent<H> {
         // Before the facts: which scopes may use the uplink depends on the gateway in use.
         let probes = self.kernel.last.probes.clone();
         self.choose_gateways(&reading.observed, &probes);
+        self.follow_sessions(&reading.observed).await;
         self.refresh_facts(&reading);
         let desired = Arc::new(Desired::from_inputs(&self.inputs()));
         let mut plan = self.plan(&desired, &reading);
@@ -248,7 +249,8 @@ impl<H: Host> Agent<H> {
             return true;
         };
         let tunnel = observed.tunnels.get(&config.interface);
-        tunnel.is_some_and(|tunnel| tunnel.public_key.as_ref() == Some(&self.memory.key.public))
+        let key = config.own_key.as_ref().unwrap_or(&self.memory.key.public);
+        tunnel.is_some_and(|tunnel| tunnel.public_key.as_ref() == Some(key))
     }
 
     /// What the kernel shows now, what that means for each scope, the lease, and the report.

@@ -98,6 +98,8 @@ impl<H: Host> Agent<H> {
             owed_cuts: &self.kernel.owed_cuts,
             verified_at: self.kernel.last.verified_at,
             tunnels: &self.kernel.last.tunnels,
+            sessions: &self.kernel.last.sessions,
+            session_faults: self.sessions.faults(),
             probes: &self.kernel.last.probes,
             scopes: scopes
                 .map(|(id, track)| (id.clone(), track.status))
@@ -129,6 +131,11 @@ impl<H: Host> Agent<H> {
             key_proofs: self
                 .memory
                 .key
+                .prove(&self.documents.keys, &self.options.node),
+            credentials_key: &self.memory.credentials_key.public,
+            credentials_proofs: self
+                .memory
+                .credentials_key
                 .prove(&self.documents.keys, &self.options.node),
             damages: &self.output.damages,
             preflight: self.output.preflight.as_deref(),

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 pub use postern_agent_core::report::{LedgerState, StartDamage};
+use postern_agent_core::session_health::SessionHealths;
 use postern_agent_core::tunnel_health::TunnelHealths;
 use postern_agent_core::{Carried, ExitChoices, ExitLoss, ProbeResults, ReadBack, ScopeStatus};
 use postern_crds::conditions::{ConditionType, Reason};
@@ -24,6 +25,7 @@ use postern_telemetry::chain;
 
 use super::backoff::HeldBack;
 use super::renewals::Renewals;
+use super::sessions::ExternalSessions;
 use super::waiting::WaitingPod;
 use crate::audit::AuditTrail;
 use crate::bindings::BindingStore;
@@ -51,6 +53,8 @@ pub struct Agent<H> {
     pub kernel: KernelState,
     /// How exits are watched.
     pub exits: ExitWatch,
+    /// Sessions with servers outside of the cluster.
+    pub sessions: ExternalSessions,
     /// Pods whose ADD waits for the intent.
     pub waiting: Vec<WaitingPod>,
     /// The task that answers the questions of pods for names.
@@ -111,6 +115,8 @@ pub struct DurableState {
     pub bindings: BindingStore,
     /// The node's tunnel key.
     pub key: NodeKey,
+    /// Credentials of external exits are encrypted to it.
+    pub credentials_key: NodeKey,
 }
 
 /// What the kernel should look like, and what it looked like last.
@@ -254,6 +260,8 @@ pub struct LastRun {
     pub held_back: HeldBack,
     /// Whether the other ends of the tunnels that this node uses answer.
     pub tunnels: TunnelHealths,
+    /// Whether the servers of its sessions answer.
+    pub sessions: SessionHealths,
     /// What probes of exits found last.
     pub probes: ProbeResults,
     /// The lease that was given: until when, and for which digest.

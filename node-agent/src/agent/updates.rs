@@ -17,6 +17,7 @@ use super::activation::Activation;
 use super::state::Agent;
 use crate::audit::Entry;
 use crate::control::ControlAnswer;
+use crate::endpoints::FoundEndpoints;
 use crate::inbox::DocumentKind;
 
 /// Changes of files that other programs replace.
@@ -32,6 +33,8 @@ pub enum NodeUpdate {
     Asked,
     /// A tunnel process has made the socket of a device.
     TunnelServed,
+    /// The addresses that names of servers outside have.
+    Endpoints(FoundEndpoints),
 }
 
 /// Sends an update when a tunnel process makes a socket in this folder. While the process was away the pause before the next
@@ -64,6 +67,10 @@ impl<H: Host> Agent<H> {
                 return Activation::Asked;
             }
             NodeUpdate::TunnelServed => return Activation::Retry,
+            NodeUpdate::Endpoints(found) => {
+                self.sessions.resolved = found;
+                return Activation::ProbeChanged;
+            }
             NodeUpdate::Preflight(found) => {
                 self.output.preflight = Some(found);
                 return Activation::Asked;

@@ -56,6 +56,7 @@ fn proves_to_replacement(node: &Node) -> bool {
         node: &node.agent.options.node.name,
         uid: &node.agent.options.node.uid,
         key: &said.wireguard.unwrap().parse().unwrap(),
+        purpose: postern_intent::possession::KeyPurpose::WireGuard,
     };
     let proofs = said.wireguard_proofs.iter();
     let proofs = proofs.map(|proof| (proof.key_id.as_str(), proof.mac.as_str()));

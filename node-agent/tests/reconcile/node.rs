@@ -10,6 +10,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use futures::Stream;
 use jiff::{SignedDuration, Timestamp};
 use postern_agent::agent::run::Wakers;
+use postern_agent::agent::sessions::ExternalSessions;
 use postern_agent::agent::state::{
     Agent, AgentOptions, AgentOutput, DocumentState, DurableState, ExitWatch, KernelState,
     LedgerState, note_damage,
@@ -18,6 +19,7 @@ use postern_agent::agent::{Activation, run, state::Track};
 use postern_agent::audit::AuditTrail;
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
+use postern_agent::endpoints::EndpointHandle;
 use postern_agent::inbox::{DocumentKind, Inbox, SourceDocuments};
 use postern_agent::ledger::{Ledger, LedgerReading};
 use postern_agent::metrics::AgentMetrics;
@@ -32,6 +34,7 @@ use postern_crds::node_report::{NodeReportStatus, ScopeReport};
 use postern_host::error::errno;
 use postern_host_testing::fake::{Call, FakeHost};
 use postern_host_testing::patience::Patience;
+use postern_intent::possession::KeyPurpose;
 use postern_intent::sign::{sign_cluster, sign_intent};
 use postern_intent::{Body, ScopeId, TrustedKeys};
 use postern_plan::host::{AdminState, Carrier, ObservedLink};
@@ -135,7 +138,9 @@ impl Node {
             .unwrap();
         let keys = TrustedKeys::installed([pem.as_str()]).unwrap();
         let (ledger, found) = Ledger::open(path);
-        let (key, key_damage) = wireguard_key::load_or_make(path).unwrap();
+        let (key, key_damage) = wireguard_key::load_or_make(path, KeyPurpose::WireGuard).unwrap();
+        let (credentials_key, _) =
+            wireguard_key::load_or_make(path, KeyPurpose::Credentials).unwrap();
         let (bindings, binding_damage) = BindingStore::open(path, path);
         let damages = [
             key_damage
@@ -161,9 +166,11 @@ impl Node {
                 ledger_lost: LedgerState::Kept,
                 bindings,
                 key,
+                credentials_key,
             },
             kernel: KernelState::default(),
             exits: ExitWatch::new(ProbeHandle::pair().0),
+            sessions: ExternalSessions::new(EndpointHandle::pair().0),
             waiting: Vec::new(),
             dns,
             output: AgentOutput {

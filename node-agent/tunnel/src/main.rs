@@ -76,6 +76,10 @@ async fn serve(dir: &RunDir) -> ExitCode {
         .with_writer(std::io::stderr)
         .with_env_filter(without_key_material(filter))
         .init();
+    // Keys are in memory, and a core file is on a disk.
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        tracing::warn!(%error, "a crash of the tunnel process may write a core file");
+    }
     let (mut terminate, mut interrupt) = match (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),

@@ -3,14 +3,14 @@
 use std::{fmt, str::FromStr};
 
 /// Prefixes of the agent's own tunnel interfaces: used (`c`, client) and served (`s`).
-const PREFIXES: [&str; 2] = ["pst-c-", "pst-s-"];
+const PREFIXES: [&str; 3] = ["pst-c-", "pst-s-", "pst-x-"];
 
 /// The kernel's `IFNAMSIZ` (16) without the closing NUL (`include/uapi/linux/if.h`).
 const LONGEST: usize = 15;
 
 /// The name of a tunnel interface of ours, for example `pst-c-berlin`.
 ///
-/// It begins with `pst-c-` or `pst-s-`, has 7 to 15 bytes, and otherwise consists of lower-case
+/// It begins with `pst-c-`, `pst-s-` or `pst-x-`, has 7 to 15 bytes, and otherwise consists of lower-case
 /// letters, digits and hyphens, so that it is also a safe file name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TunnelName(String);
@@ -19,7 +19,7 @@ pub struct TunnelName(String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// It does not begin with one of our prefixes.
-    #[error("the name does not begin with pst-c- or pst-s-")]
+    #[error("the name does not begin with pst-c-, pst-s- or pst-x-")]
     ForeignPrefix,
     /// Nothing follows the prefix.
     #[error("nothing follows the prefix")]
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn takes_names_of_used_and_served_tunnels() {
-        for name in ["pst-c-berlin", "pst-s-0", "pst-c-123456789"] {
+        for name in ["pst-c-berlin", "pst-x-vpn", "pst-s-0", "pst-c-123456789"] {
             assert_eq!(
                 name.parse::<TunnelName>().map(|n| n.to_string()),
                 Ok(name.to_owned())

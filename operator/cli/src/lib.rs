@@ -35,3 +35,4 @@ pub mod plan;
 pub mod schema;
 pub mod uninstall;
 pub mod verbs;
+pub mod wireguard_conf;

@@ -132,7 +132,7 @@ fn drop_unused(document: &mut NodeDocument) {
         .collect();
     document
         .tunnels
-        .retain(|tunnel| tunnel.role == TunnelRole::Served || carried.contains(&tunnel.interface));
+        .retain(|tunnel| tunnel.role != TunnelRole::Used || carried.contains(&tunnel.interface));
     let mentioned: BTreeSet<_> = document.tunnels.iter().map(|tunnel| &tunnel.exit).collect();
     document
         .allocations

@@ -77,7 +77,7 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
     Compilation {
         verdicts: verdicts(&context, &gate, &settled, &cluster),
         cluster: cluster.outcome,
-        memory: remember(&index, &contenders, &gate, &keys),
+        memory: remember(&index, &contenders, &gate, &keys, &settled),
         retired: retired(&index),
         nodes: settled
             .into_iter()

@@ -22,6 +22,7 @@ pub(crate) fn same_sections(a: &NodeDocument, b: &NodeDocument) -> bool {
         tunnels,
         routes,
         nat,
+        external,
         firewall,
         pods,
         isolation,
@@ -34,6 +35,7 @@ pub(crate) fn same_sections(a: &NodeDocument, b: &NodeDocument) -> bool {
         && *tunnels == b.tunnels
         && *routes == b.routes
         && *nat == b.nat
+        && *external == b.external
         && *firewall == b.firewall
         && *pods == b.pods
         && *isolation == b.isolation

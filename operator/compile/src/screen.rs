@@ -59,6 +59,8 @@ impl<'a> ScreenedSnapshot<'a> {
 struct ClusterFacts {
     /// Ranges of pods and services, disjoint and sorted.
     ranges: Vec<IpNet>,
+    /// Ranges of the exits' own networks.
+    tunnels: Vec<IpNet>,
     /// Where nodes are said to lie.
     node_ranges: Vec<IpNet>,
     /// Addresses of nodes and API servers.
@@ -83,6 +85,7 @@ impl ClusterFacts {
         let nodes = nodes.filter(|address| settings.is_node_address(address));
         let servers = settings.api_servers.iter().map(std::net::SocketAddr::ip);
         Self {
+            tunnels: joined(settings.tunnels.ranges.iter()),
             node_ranges: joined(settings.node_ranges.iter()),
             nodes: nodes.copied().chain(servers).collect(),
             pods: pods.copied().collect(),
@@ -111,6 +114,18 @@ impl ClusterFacts {
     }
 
     fn refuses_exit(&self, terms: &ExitTerms) -> Option<SpecRefusal> {
+        if terms.external.is_some() {
+            let is_taken = |one: &&Address| {
+                let net = IpNet::from(**one);
+                self.is_workload(one) || self.nodes.contains(one) || within(&self.tunnels, net)
+            };
+            if let Some(taken) = terms.egress.iter().find(is_taken) {
+                return Some(invalid(format!(
+                    "spec.external.addresses: {taken} is an address of this cluster or of its tunnels, which the node that has the \
+                 session would not reach any more; ask the server's provider for another one"
+                )));
+            }
+        }
         let taken = terms.egress.iter().find(|one| self.is_workload(one));
         if let Some(taken) = taken {
             return Some(invalid(format!(

@@ -71,6 +71,7 @@ mod tests {
             guard: Guard::Sealed,
             exits: std::collections::BTreeMap::new(),
             served: std::collections::BTreeMap::new(),
+            credentials_key: None,
             formats: std::collections::BTreeSet::new(),
             scopes: std::collections::BTreeMap::new(),
             conditions: Vec::new(),

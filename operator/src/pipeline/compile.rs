@@ -120,6 +120,7 @@ fn snapshot(round: &GatheredRun, now: Timestamp) -> Snapshot {
         now,
         definitions: definitions(&inputs.definition, remembered.definition.as_deref()),
         settings: inputs.settings,
+        credentials: inputs.credentials.facts(),
         exits: inputs.exits,
         policies: inputs.policies,
         isolations: inputs.isolations,

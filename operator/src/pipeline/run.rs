@@ -9,7 +9,7 @@ use tracing::{Instrument as _, info_span};
 use super::compile::{CompileStep, CompileStepResult};
 use super::error::PipelineError;
 use super::fence::FenceStep;
-use super::gather::{GatherStep, ProvedKeys};
+use super::gather::{GatherStep, KnownCredentials, ProvedKeys};
 use super::gathered::GatheredRun;
 use super::intents::PublishedIntents;
 use super::memory::MemoryStore;
@@ -30,6 +30,7 @@ pub struct Pipeline {
     intents: PublishedIntents,
     memory: MemoryStore,
     proved: ProvedKeys,
+    credentials: KnownCredentials,
 }
 
 impl Pipeline {
@@ -43,6 +44,7 @@ impl Pipeline {
             intents: PublishedIntents::default(),
             memory: MemoryStore::default(),
             proved: ProvedKeys::default(),
+            credentials: KnownCredentials::default(),
             parts,
         }
     }
@@ -117,7 +119,8 @@ impl Pipeline {
         let gathering = step.run(
             epoch,
             signing,
-            (&mut self.intents, &mut self.memory, &mut self.proved),
+            (&mut self.intents, &mut self.memory),
+            (&mut self.proved, &mut self.credentials),
         );
         let gathered = gathering.instrument(info_span!("gather")).boxed().await;
         self.parts

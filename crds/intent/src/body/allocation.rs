@@ -16,7 +16,7 @@ pub struct ExitAllocation {
     pub port: u16,
     /// Which of the networks of the tunnel ranges is its own, counted from 0.
     pub network: u32,
-    /// What follows `pst-c-` and `pst-s-` in the names of its devices.
+    /// What follows `pst-c-`, `pst-s-` and `pst-x-` in the names of its devices.
     pub stem: String,
     /// Host numbers in that network: a client's own one, and on a gateway those of all its clients.
     pub hosts: BTreeMap<NodeName, u32>,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::cluster::ClusterDocument;
 use super::document::NodeDocument;
-use super::exit::{Access, ExitGateway, ExitRoute};
+use super::exit::{Access, ExitGateway, ExitRoute, ServedExit};
 use super::pod::Class;
 use super::scope::EgressPath;
 use super::terms::TermsDnsMode;
@@ -87,6 +87,25 @@ impl NodeDocument {
                 || !tables.insert(route.table)
             {
                 return Err(Inconsistency::Route(route.exit.clone()));
+            }
+        }
+        for session in &self.external {
+            let serves = |served: &ServedExit| {
+                (&served.exit, served.uplink.as_ref()) == (&session.exit, Some(&session.interface))
+            };
+            let is_its = |tunnel: &&Tunnel| {
+                (tunnel.role, &tunnel.exit, &tunnel.interface)
+                    == (TunnelRole::External, &session.exit, &session.interface)
+            };
+            let tunnel = self.tunnels.iter().find(is_its);
+            // A second peer could take the ranges of the first one.
+            let one_peer = tunnel.is_some_and(|tunnel| tunnel.peers.len() == 1);
+            let is_new = exits.insert(&session.exit)
+                && Mark::EXITS.contains(&session.mark)
+                && marks.insert(session.mark)
+                && tables.insert(session.table);
+            if !is_new || !one_peer || !self.nat.iter().any(serves) {
+                return Err(Inconsistency::Session(session.exit.clone()));
             }
         }
         Ok(())
@@ -183,6 +202,12 @@ pub enum Inconsistency {
         "the route of exit {0} has no tunnel, a mark that is no exit's, or a mark or table of another one"
     )]
     Route(ExitName),
+    /// An exit's session with a server has no tunnel with one peer, a mark or table of another exit, or the node does not
+    /// serve the exit by it.
+    #[error(
+        "the session of exit {0} has no tunnel with one peer, a mark or table of another exit, or serves nobody"
+    )]
+    Session(ExitName),
     /// A gateway of an exit is no peer of the exit's tunnel, or is this node, which does not serve it.
     #[error(
         "a gateway of exit {0} is no peer of its tunnel, or this node, which does not serve it"

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::allocation::ExitAllocation;
 use super::exit::{ExitRoute, ServedExit};
+use super::external::ExternalSession;
 use super::isolation::Isolation;
 use super::pod::Pod;
 use super::scope::Scope;
@@ -15,7 +16,7 @@ use crate::newtypes::{Address, NodeName, Prefix, Serial, Uid};
 
 /// The format of the documents that this build writes and reads. Every change of what one says, a new field too, is a new
 /// format: a reader refuses what it does not know.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// The document for one node: all that it is to do, but for the facts of the cluster, which one document tells all nodes
 /// ([`ClusterDocument`](super::ClusterDocument)). An unknown field or class refuses the whole document: a node that does
@@ -48,6 +49,9 @@ pub struct NodeDocument {
     pub routes: Vec<ExitRoute>,
     /// Exits of which this node is a gateway.
     pub nat: Vec<ServedExit>,
+    /// Sessions with servers outside of the cluster that this node alone holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<ExternalSession>,
     /// What each scope may do.
     pub firewall: Vec<Scope>,
     /// Every pod that is bound to the node, from before it has an address.

@@ -8,11 +8,12 @@ use super::allocation::ExitAllocation;
 use super::cluster::{Cluster, ClusterDocument};
 use super::document::{FORMAT_VERSION, NodeDocument, NodeIdentity};
 use super::exit::{ExitRoute, ServedExit};
+use super::external::ExternalSession;
 use super::isolation::Isolation;
 use super::pod::Pod;
 use super::scope::Scope;
 use super::tunnel::Tunnel;
-use crate::newtypes::{Address, Namespace, Prefix, Serial};
+use crate::newtypes::{Address, ExitName, Namespace, Prefix, Serial};
 
 /// What one node is to do, complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub struct Body {
     pub routes: Vec<ExitRoute>,
     /// [`NodeDocument::nat`].
     pub nat: Vec<ServedExit>,
+    /// [`NodeDocument::external`].
+    pub external: Vec<ExternalSession>,
     /// [`NodeDocument::firewall`].
     pub firewall: Vec<Scope>,
     /// [`NodeDocument::pods`].
@@ -71,6 +74,7 @@ impl Body {
             tunnels: node.tunnels,
             routes: node.routes,
             nat: node.nat,
+            external: node.external,
             firewall: node.firewall,
             pods: node.pods,
             isolation: node.isolation,
@@ -106,12 +110,19 @@ impl Body {
             tunnels: self.tunnels,
             routes: self.routes,
             nat: self.nat,
+            external: self.external,
             firewall: self.firewall,
             pods: self.pods,
             isolation: self.isolation,
             allocations: self.allocations,
         };
         (node, cluster)
+    }
+
+    /// The session with a server outside, if this node leaves by one for the exit.
+    #[must_use]
+    pub fn external_session(&self, exit: &ExitName) -> Option<&ExternalSession> {
+        self.external.iter().find(|session| &session.exit == exit)
     }
 
     /// The addresses where translated inbound connections may have come in: the node's own and those of Services.

@@ -7,6 +7,7 @@
 //! | `cluster` | what belongs to the cluster: the document for all nodes |
 //! | `document` | the document of one node, and whom it is for |
 //! | `exit` | exits that the node uses, and those that it serves |
+//! | `external` | sessions with servers outside of the cluster |
 //! | `isolation` | which uplink may be up |
 //! | `joined` | the two documents joined: what a node acts on |
 //! | `pod` | pods and their classes |
@@ -20,6 +21,7 @@ mod check;
 mod cluster;
 mod document;
 mod exit;
+mod external;
 mod isolation;
 mod joined;
 mod pod;
@@ -33,6 +35,7 @@ pub use check::Inconsistency;
 pub use cluster::{Cluster, ClusterDns, ClusterDocument, DEFAULT_NODE_PORTS, PortSpan, SerialGap};
 pub use document::{FORMAT_VERSION, NodeDocument, NodeIdentity};
 pub use exit::{Access, ExitFailback, ExitGateway, ExitProbe, ExitRoute, ServedExit};
+pub use external::{ExternalSession, SealedCredential, ServerEndpoint};
 pub use isolation::Isolation;
 pub use joined::Body;
 pub use pod::{Class, Pod};

@@ -14,6 +14,8 @@ pub enum TunnelRole {
     Used,
     /// `pst-s-*`: other nodes' traffic arrives by it.
     Served,
+    /// `pst-x-*`: this node is the client of a server outside of the cluster.
+    External,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +67,7 @@ pub struct Peer {
     pub at: PeerEnd,
     /// Its key. That of a node is pinned per node and UID by the compiler.
     pub public_key: WgKey,
-    /// Where it listens; none on a gateway, which learns it.
+    /// Where it listens; none on a gateway, which learns it, and for a server outside, whose name the node resolves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<SocketAddr>,
     /// What may come from it, and what is sent to it.

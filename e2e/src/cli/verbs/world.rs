@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use comfy_table::Table;
 use jiff::Timestamp;
+use postern_intent::WgKey;
+use postern_intent::credential::SecretBytes;
 
 use crate::cli::foreground::execute;
 use crate::cli::output::{Printer, table};
-use crate::lab::{Exec, Lab, LabError};
+use crate::lab::{Exec, Lab, LabError, WireguardServer};
 use crate::proof::judge::{Leak, Packets, PodCount, Source, Unowned, world_packets};
 
 #[derive(Debug, Subcommand)]
@@ -19,6 +21,27 @@ pub(crate) enum WorldVerb {
         /// Count only from this time on (RFC 3339).
         #[arg(long)]
         since: Option<Timestamp>,
+    },
+    /// Start a WireGuard server in the world that is not ours, for an exit outside of the cluster.
+    Wireguard {
+        /// Its private key, in base64.
+        #[arg(long)]
+        private_key: String,
+        /// The public key of its client.
+        #[arg(long)]
+        client: WgKey,
+        /// The preshared key, in base64.
+        #[arg(long)]
+        preshared_key: Option<String>,
+        /// The UDP port at which it listens, on every address of the world.
+        #[arg(long, default_value_t = 51820)]
+        port: u16,
+        /// Its own addresses in the tunnel, with their networks.
+        #[arg(long, default_values = ["10.64.0.1/24", "fc00:bbbb::1/64"])]
+        address: Vec<String>,
+        /// What it gives to the client.
+        #[arg(long, default_values = ["10.64.0.2/32", "fc00:bbbb::2/128"])]
+        client_address: Vec<String>,
     },
     /// Run a command in the world; its exit code is this program's.
     Exec {
@@ -33,6 +56,32 @@ pub(crate) fn run(lab: &Lab, verb: &WorldVerb, printer: &Printer) -> Result<Exit
         WorldVerb::Packets { since } => {
             let packets = world_packets(lab, *since)?;
             printer.print(&packets, || packet_text(&packets))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        WorldVerb::Wireguard {
+            private_key,
+            client,
+            preshared_key,
+            port,
+            address,
+            client_address,
+        } => {
+            let key = |field, text: &String| {
+                SecretBytes::from_base64(field, text).map_err(|error| LabError::Key {
+                    why: error.to_string(),
+                })
+            };
+            let preshared = preshared_key.as_ref();
+            lab.start_wireguard(&WireguardServer {
+                private_key: key("--private-key", private_key)?,
+                port: *port,
+                client: *client,
+                preshared_key: preshared
+                    .map(|text| key("--preshared-key", text))
+                    .transpose()?,
+                addresses: address.clone(),
+                client_addresses: client_address.clone(),
+            })?;
             Ok(ExitCode::SUCCESS)
         }
         WorldVerb::Exec { command } => execute(lab, Exec::World, command),

@@ -34,6 +34,7 @@ pub fn blank_body(lab: &Lab, node: &str, serial: Serial) -> Result<Body, LabErro
         tunnels: Vec::new(),
         routes: Vec::new(),
         nat: Vec::new(),
+        external: Vec::new(),
         firewall: Vec::new(),
         allocations: Vec::new(),
         pods: Vec::new(),

@@ -1,10 +1,12 @@
 //! What the node's tunnels hear of their exits.
 
+use std::net::SocketAddr;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use postern_crds::node_report::{ExitReport, SERVED_LISTED, ServedReport};
-use postern_intent::IfName;
-use postern_intent::body::{ExitGateway, ExitRoute};
+use postern_intent::body::{ExitGateway, ExitRoute, ServedExit};
+use postern_intent::{Body, IfName};
 use postern_plan::desired::used_interface;
 use postern_plan::order::Stage;
 
@@ -91,12 +93,26 @@ impl ReportInputs<'_> {
         served
             .map(|exit| ServedReport {
                 exit: exit.exit.to_string(),
-                digest: stands(read_back, &exit.interface).then(|| exit.digest.to_string()),
+                digest: serves(read_back, body, exit).then(|| exit.digest.to_string()),
                 mtu: mtu(read_back, &exit.interface),
+                server: self.server(exit).map(|server| server.to_string()),
                 paths: self.served_paths(exit),
             })
             .collect()
     }
+
+    /// Where the server of an external exit is.
+    pub(super) fn server(&self, exit: &ServedExit) -> Option<SocketAddr> {
+        let device = exit.uplink.as_ref()?;
+        self.setup.facts.sessions.get(device).copied().flatten()
+    }
+}
+
+/// Do the devices stand by which the exit is served?
+fn serves(read_back: &ReadBack, body: &Body, exit: &ServedExit) -> bool {
+    let session = body.external_session(&exit.exit);
+    stands(read_back, &exit.interface)
+        && session.is_none_or(|session| stands(read_back, &session.interface))
 }
 
 /// Do the exit's device, routes and rules stand as the body says?

@@ -26,6 +26,7 @@ use crate::probe::ProbeResults;
 use crate::read_back::ReadBack;
 use crate::scope_reading::LeaseReading;
 use crate::scope_status::ScopeStatus;
+use crate::session_health::SessionHealths;
 use crate::tunnel_health::TunnelHealths;
 
 pub use bypassed::BypassedPod;
@@ -99,6 +100,10 @@ pub struct ReportedRun<'a> {
     pub verified_at: Option<Timestamp>,
     /// Whether the tunnels' other ends answer.
     pub tunnels: &'a TunnelHealths,
+    /// Whether the servers of sessions answer.
+    pub sessions: &'a SessionHealths,
+    /// Why credentials of sessions cannot be read, by device.
+    pub session_faults: BTreeMap<IfName, String>,
     /// What probes of exits found.
     pub probes: &'a ProbeResults,
     /// The status of each scope.
@@ -137,6 +142,10 @@ pub struct NodeSetup<'a> {
     pub wireguard_key: &'a WgKey,
     /// Proofs that the node holds its private half.
     pub key_proofs: Vec<(KeyId, Proof)>,
+    /// The public half of the key that credentials are encrypted to.
+    pub credentials_key: &'a WgKey,
+    /// Proofs that the node holds its private half.
+    pub credentials_proofs: Vec<(KeyId, Proof)>,
     /// What could not be used at the start.
     pub damages: &'a [StartDamage],
     /// What the checks of the host find; none before the first one.

@@ -5,12 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use jiff::Timestamp;
 use postern_crds::node_report::{AddressFamily, PathHop, PathReport, PathState, ResolverState};
 use postern_intent::Body;
-use postern_intent::body::{ExitRoute, Scope, ServedExit, TermsDnsMode};
+use postern_intent::body::{ExitRoute, ExternalSession, Scope, ServedExit, TermsDnsMode};
 use postern_plan::desired::tunnel_address;
 use postern_plan::host::{Carrier, Family};
 
 use super::ReportInputs;
 use crate::probe::{GatewayReach, ProbeAnswer};
+use crate::session_health::ServerAnswer;
 
 impl ReportInputs<'_> {
     /// The ways of an exit that this node uses.
@@ -108,9 +109,19 @@ impl ReportInputs<'_> {
 
     fn served_path(&self, exit: &ServedExit, family: Family) -> PathReport {
         let facts = self.setup.facts;
+        if let Some(session) = self.session(exit) {
+            if let Some(message) = self.session_fault(exit, session) {
+                return broken(family, PathHop::Tunnel, message);
+            }
+            let answer = self.run.sessions.answer(&session.interface);
+            if answer == ServerAnswer::Untested {
+                return path(family, PathState::Untested, String::new());
+            }
+        }
         let egress = exit
             .egress
             .iter()
+            .filter(|_| self.session(exit).is_none())
             .find(|address| Family::of(address) == family);
         if let Some(address) = egress.filter(|address| !facts.has_address(address)) {
             let message = format!("the egress IP {address} is on no interface of the node");
@@ -131,6 +142,24 @@ impl ReportInputs<'_> {
                 broken(family, PathHop::Resolver, message)
             }
         }
+    }
+
+    fn session(&self, exit: &ServedExit) -> Option<&ExternalSession> {
+        self.read_back?.body()?.external_session(&exit.exit)
+    }
+
+    /// Why nothing reaches the server of an external exit.
+    fn session_fault(&self, exit: &ServedExit, session: &ExternalSession) -> Option<String> {
+        if let Some(fault) = self.run.session_faults.get(&session.interface) {
+            return Some(format!("the credential cannot be read: {fault}"));
+        }
+        let endpoint = &session.endpoint;
+        let Some(server) = self.server(exit) else {
+            return Some(format!("the server's name {endpoint} has no address yet"));
+        };
+        let answer = self.run.sessions.answer(&session.interface);
+        (answer == ServerAnswer::Silent)
+            .then(|| format!("the server {endpoint} does not answer at {server}"))
     }
 
     fn uplink_fault(&self, exit: &ServedExit, family: Family) -> Option<String> {

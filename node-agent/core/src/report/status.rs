@@ -8,7 +8,9 @@ use postern_crds::node_report::{
     AppliedPods, Capabilities, Difference, KeyProof, Mismatch, PROOFS_LISTED, PublicKeys, Refusal,
     TunnelKind,
 };
+use postern_intent::KeyId;
 use postern_intent::body::FORMAT_VERSION;
+use postern_intent::possession::Proof;
 use postern_intent::{Body, Verified, hex};
 use postern_plan::check::Seal;
 use postern_plan::host::{Family, TunnelBackend};
@@ -63,19 +65,11 @@ impl ReportInputs<'_> {
             capabilities: Some(self.capabilities()),
             public_keys: Some(PublicKeys {
                 wireguard: Some(self.setup.wireguard_key.to_string()),
-                wireguard_proofs: self.key_proofs(),
-                credentials: None,
+                wireguard_proofs: key_proofs(&self.setup.key_proofs),
+                credentials: Some(self.setup.credentials_key.to_string()),
+                credentials_proofs: key_proofs(&self.setup.credentials_proofs),
             }),
         }
-    }
-
-    fn key_proofs(&self) -> Vec<KeyProof> {
-        let proofs = self.setup.key_proofs.iter().take(PROOFS_LISTED);
-        let proofs = proofs.map(|(id, proof)| KeyProof {
-            key_id: id.to_string(),
-            mac: proof.to_string(),
-        });
-        proofs.collect()
     }
 
     fn mismatches(&self) -> Vec<Mismatch> {
@@ -167,4 +161,13 @@ fn refusal(entry: &RefusalEntry) -> Refusal {
         at: Some(MicroTime(entry.at)),
         message: entry.message.clone(),
     }
+}
+
+fn key_proofs(proofs: &[(KeyId, Proof)]) -> Vec<KeyProof> {
+    let proofs = proofs.iter().take(PROOFS_LISTED);
+    let proofs = proofs.map(|(id, proof)| KeyProof {
+        key_id: id.to_string(),
+        mac: proof.to_string(),
+    });
+    proofs.collect()
 }

@@ -46,6 +46,7 @@ pub async fn configuring_a_tunnel_that_nobody_serves_may_work_later(
         interface: device(DEVICE),
         listen_port: None,
         fwmark: 0x70,
+        own_key: None,
         peers,
     };
     let outcome = host.configure_tunnel(&config).await;

@@ -1,5 +1,6 @@
 //! WireGuard devices in memory: served while a test lets the tunnel process run.
 
+use postern_intent::credential::ExitCredential;
 use postern_intent::{IfName, WgKey};
 use postern_plan::host::{
     Carrier, ObservedPeer, ObservedTunnel, TunnelBackend, TunnelConfig, TunnelPeer,
@@ -68,7 +69,7 @@ fn configure(state: &mut FakeState, config: &TunnelConfig) -> Result<(), HostCau
         .devices
         .get_mut(&config.interface)
         .ok_or(HostCause::NotServed)?;
-    observed.public_key = Some(key);
+    observed.public_key = Some(config.own_key.unwrap_or(key));
     observed.fwmark = config.fwmark;
     observed.listen_port = config.listen_port.unwrap_or(observed.listen_port);
     observed.peers = config
@@ -116,6 +117,9 @@ impl Tunnels for FakeHost {
             .map_err(failed)?;
         Ok(TunnelBackend::Userspace)
     }
+
+    /// The fake has no keys: a device has the public half that its configuration names.
+    fn use_credential(&self, _: &IfName, _: Option<&ExitCredential>) {}
 
     async fn read_tunnel(&self, device: &IfName) -> HostResult<Option<ObservedTunnel>> {
         let mut state = self.state();

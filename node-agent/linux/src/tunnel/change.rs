@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use postern_intent::credential::SecretBytes;
 use postern_intent::{Prefix, WgKey};
 use postern_plan::host::{ObservedPeer, ObservedTunnel, TunnelConfig, TunnelPeer};
 
@@ -18,8 +19,8 @@ pub(super) enum TunnelChange<'a> {
     Port(u16),
     /// The device's sockets get a mark.
     Mark(u32),
-    /// A peer is added, or set as a whole.
-    SetPeer(&'a TunnelPeer),
+    /// A peer is added, or set as a whole, with its preshared key.
+    SetPeer(&'a TunnelPeer, Option<&'a SecretBytes>),
 }
 
 /// What has to be done. Peers that are not named, and those that lose addresses to another one, go first, so that nothing
@@ -28,6 +29,7 @@ pub(super) fn changes<'a>(
     observed: &ObservedTunnel,
     config: &'a TunnelConfig,
     key: &'a PrivateKey,
+    preshared: Option<&'a SecretBytes>,
 ) -> Vec<TunnelChange<'a>> {
     let there: BTreeMap<WgKey, &ObservedPeer> = observed
         .peers
@@ -81,7 +83,8 @@ pub(super) fn changes<'a>(
         .iter()
         .filter(is_wrong)
         .partition(|peer| going.contains(&peer.public_key));
-    out.extend(others.into_iter().chain(back).map(TunnelChange::SetPeer));
+    let set = others.into_iter().chain(back);
+    out.extend(set.map(|peer| TunnelChange::SetPeer(peer, preshared)));
     out
 }
 
@@ -94,7 +97,7 @@ pub(super) fn requests<'a, 'c>(list: &'c [TunnelChange<'a>]) -> Vec<&'c [TunnelC
     for (at, change) in list.iter().enumerate() {
         let peer = match change {
             TunnelChange::RemovePeer(peer) => Some(*peer),
-            TunnelChange::SetPeer(peer) => Some(peer.public_key),
+            TunnelChange::SetPeer(peer, _) => Some(peer.public_key),
             TunnelChange::Key(_) | TunnelChange::Port(_) | TunnelChange::Mark(_) => None,
         };
         let begins = match peer {
@@ -166,6 +169,7 @@ mod tests {
             interface: "pst-c-eu".parse().unwrap(),
             listen_port: Some(51850),
             fwmark: 0x70,
+            own_key: None,
             peers: peers.to_vec(),
         }
     }
@@ -177,7 +181,8 @@ mod tests {
             changes(
                 &observed(&private, &[peer(2)]),
                 &config(&[peer(2)]),
-                &private
+                &private,
+                None
             )
             .is_empty()
         );
@@ -187,9 +192,9 @@ mod tests {
     fn removes_the_old_peer_before_it_adds_the_new_one() {
         let private = key(1);
         let (device, wanted) = (observed(&private, &[peer(2)]), config(&[peer(3)]));
-        let list = changes(&device, &wanted, &private);
+        let list = changes(&device, &wanted, &private, None);
         assert!(
-            matches!(list.as_slice(), [TunnelChange::RemovePeer(old), TunnelChange::SetPeer(new)]
+            matches!(list.as_slice(), [TunnelChange::RemovePeer(old), TunnelChange::SetPeer(new, None)]
             if *old == peer(2).public_key && new.public_key == peer(3).public_key)
         );
     }
@@ -205,11 +210,11 @@ mod tests {
         let before = [with(2, "0.0.0.0/0"), with(3, own[1])];
         let after = [with(2, own[0]), with(3, "0.0.0.0/0")];
         let (device, wanted) = (observed(&private, &before), config(&after));
-        let list = changes(&device, &wanted, &private);
+        let list = changes(&device, &wanted, &private, None);
         let first: Vec<WgKey> = [2, 3, 2].map(|byte| peer(byte).public_key).into();
         let named = list.iter().map(|change| match change {
             TunnelChange::RemovePeer(key) => *key,
-            TunnelChange::SetPeer(peer) => peer.public_key,
+            TunnelChange::SetPeer(peer, _) => peer.public_key,
             other => panic!("{other:?}"),
         });
         assert_eq!(named.collect::<Vec<_>>(), first);
@@ -220,7 +225,7 @@ mod tests {
         assert_eq!(lengths(&list), [2, 1], "a request names each peer once");
         let mut unmarked = observed(&private, &before);
         unmarked.fwmark = 0;
-        let list = changes(&unmarked, &wanted, &private);
+        let list = changes(&unmarked, &wanted, &private, None);
         assert_eq!(lengths(&list), [1, 3], "the mark comes before a peer");
         assert!(requests(&[]).is_empty());
     }
@@ -236,7 +241,8 @@ mod tests {
             changes(
                 &observed(&private, &[peer(2)]),
                 &config(&[roaming]),
-                &private
+                &private,
+                None
             )
             .is_empty()
         );
@@ -249,8 +255,8 @@ mod tests {
         device.public_key = None;
         let wanted = config(&[peer(2)]);
         assert!(matches!(
-            changes(&device, &wanted, &private).as_slice(),
-            [TunnelChange::Key(_), TunnelChange::SetPeer(_)]
+            changes(&device, &wanted, &private, None).as_slice(),
+            [TunnelChange::Key(_), TunnelChange::SetPeer(..)]
         ));
     }
 }

@@ -2,6 +2,7 @@
 
 use postern_host::error::{HostCause, HostError};
 use postern_host::ports::{HostResult, Tunnels, renew_by_peers};
+use postern_intent::credential::ExitCredential;
 use postern_intent::{IfName, WgKey};
 use postern_plan::host::{ObservedTunnel, TunnelBackend, TunnelConfig};
 
@@ -19,6 +20,10 @@ impl Tunnels for LinuxHost {
         Ok(backend)
     }
 
+    fn use_credential(&self, device: &IfName, credential: Option<&ExitCredential>) {
+        self.set_credential(device, credential);
+    }
+
     async fn read_tunnel(&self, device: &IfName) -> HostResult<Option<ObservedTunnel>> {
         let read = async || match self.backend().await? {
             TunnelBackend::Userspace => userspace::read(self.run_dir(), device).await,
@@ -31,10 +36,13 @@ impl Tunnels for LinuxHost {
     }
 
     async fn configure_tunnel(&self, config: &TunnelConfig) -> HostResult<()> {
-        let key = self.key_of(&config.interface);
+        let (key, preshared) = self.keys_of(&config.interface);
+        let preshared = preshared.as_ref();
         let configure = async || match self.backend().await? {
-            TunnelBackend::Userspace => userspace::configure(self.run_dir(), config, &key).await,
-            TunnelBackend::Kernel => kernel::configure(config, &key).await,
+            TunnelBackend::Userspace => {
+                userspace::configure(self.run_dir(), config, &key, preshared).await
+            }
+            TunnelBackend::Kernel => kernel::configure(config, &key, preshared).await,
         };
         configure()
             .await
@@ -50,9 +58,12 @@ impl Tunnels for LinuxHost {
             source,
         };
         match self.backend().await.map_err(failed)? {
-            TunnelBackend::Userspace => userspace::renew(self.run_dir(), config)
-                .await
-                .map_err(failed),
+            TunnelBackend::Userspace => {
+                let (_, preshared) = self.keys_of(&config.interface);
+                userspace::renew(self.run_dir(), config, preshared.as_ref())
+                    .await
+                    .map_err(failed)
+            }
             TunnelBackend::Kernel => renew_by_peers(self, config).await,
         }
     }

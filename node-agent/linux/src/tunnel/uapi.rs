@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use postern_host::error::HostCause;
+use postern_intent::credential::SecretBytes;
 use postern_intent::{IfName, Prefix, WgKey};
 use postern_plan::host::{ObservedPeer, ObservedTunnel, TunnelPeer};
 
@@ -26,7 +27,7 @@ pub(super) fn set(changes: &[TunnelChange<'_>]) -> String {
             TunnelChange::Key(key) => line(&mut out, &format!("private_key={}", hex(&key.bytes()))),
             TunnelChange::Port(port) => line(&mut out, &format!("listen_port={port}")),
             TunnelChange::Mark(mark) => line(&mut out, &format!("fwmark={mark}")),
-            TunnelChange::SetPeer(peer) => set_peer(&mut out, peer),
+            TunnelChange::SetPeer(peer, preshared) => set_peer(&mut out, peer, *preshared),
         }
     }
     out.push('\n');
@@ -38,8 +39,11 @@ fn line(out: &mut String, text: &str) {
     out.push('\n');
 }
 
-fn set_peer(out: &mut String, peer: &TunnelPeer) {
+fn set_peer(out: &mut String, peer: &TunnelPeer, preshared: Option<&SecretBytes>) {
     line(out, &format!("public_key={}", hex(peer.public_key.bytes())));
+    if let Some(key) = preshared {
+        line(out, &format!("preshared_key={}", hex(key.expose())));
+    }
     if let Some(endpoint) = peer.endpoint {
         line(out, &format!("endpoint={endpoint}"));
     }
@@ -244,7 +248,7 @@ mod tests {
             allowed_ips: vec!["10.0.0.0/8".parse().unwrap()],
             keepalive_seconds: None,
         };
-        let text = set(&[TunnelChange::Mark(0x70), TunnelChange::SetPeer(&peer)]);
+        let text = set(&[TunnelChange::Mark(0x70), TunnelChange::SetPeer(&peer, None)]);
         assert!(text.starts_with("set=1\nfwmark=112\npublic_key=a4e09292b651c278b9772c569f5fa9bb13d906b46ab68c9df9dc2b4409f8a209\n"));
         assert!(text.ends_with(
             "endpoint=[2001:db8::1]:51850\npersistent_keepalive_interval=0\nreplace_allowed_ips=true\nallowed_ip=10.0.0.0/8\n\n"

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use postern_host::error::{HostCause, errno};
+use postern_intent::credential::SecretBytes;
 use postern_intent::{IfName, WgKey};
 use postern_plan::host::{ObservedTunnel, TunnelConfig};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -40,10 +41,11 @@ pub(super) async fn configure(
     run_dir: &Path,
     config: &TunnelConfig,
     key: &PrivateKey,
+    preshared: Option<&SecretBytes>,
 ) -> Result<(), HostCause> {
     request(run_dir, &config.interface).await?;
     let observed = served(run_dir, &config.interface).await?;
-    let list = changes(&observed, config, key);
+    let list = changes(&observed, config, key, preshared);
     for part in requests(&list) {
         uapi::outcome(&ask(run_dir, &config.interface, &uapi::set(part)).await?)?;
     }
@@ -52,8 +54,15 @@ pub(super) async fn configure(
 
 /// Sets each peer anew. gotatun makes a new peer, without a session, for each one that a request names; a request that also
 /// removes it is refused, because it names it twice (`validate_set`, EINVAL).
-pub(super) async fn renew(run_dir: &Path, config: &TunnelConfig) -> Result<(), HostCause> {
-    let peers: Vec<TunnelChange<'_>> = config.peers.iter().map(TunnelChange::SetPeer).collect();
+pub(super) async fn renew(
+    run_dir: &Path,
+    config: &TunnelConfig,
+    preshared: Option<&SecretBytes>,
+) -> Result<(), HostCause> {
+    let peers = config.peers.iter();
+    let peers: Vec<TunnelChange<'_>> = peers
+        .map(|peer| TunnelChange::SetPeer(peer, preshared))
+        .collect();
     uapi::outcome(&ask(run_dir, &config.interface, &uapi::set(&peers)).await?)
 }
 

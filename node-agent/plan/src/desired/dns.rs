@@ -40,7 +40,7 @@ pub struct DnsEntry {
 pub struct DnsExit {
     /// None: the scope leaves by the node's uplink and has no exit.
     pub exit: Option<ExitName>,
-    /// The socket's mark, shifted; 0 where it leaves by an uplink of this node.
+    /// The socket's mark, shifted; 0 where it leaves by an uplink of this node, unless it leaves by a server outside.
     pub mark: u32,
     /// The device that the socket is bound to.
     pub device: IfName,
@@ -264,13 +264,16 @@ pub(super) fn served_exit(inputs: &PlanInputs<'_>, served: &ServedExit) -> Optio
         let own = served
             .egress
             .iter()
-            .filter(|address| facts.has_address(address));
+            .filter(|address| inputs.has_source(address));
         own.map(|address| (Family::of(address), SocketSource::Address(*address)))
             .collect()
     };
+    let session = inputs
+        .body
+        .and_then(|body| body.external_session(&served.exit));
     Some(DnsExit {
         exit: Some(served.exit.clone()),
-        mark: 0,
+        mark: session.map_or(0, |session| inputs.settings.masked(session.mark).value),
         device,
         sources,
         offered: Some(OfferedRanges {

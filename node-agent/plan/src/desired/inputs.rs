@@ -1,9 +1,10 @@
 //! What the plan is made from, and what several sections ask of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use postern_intent::body::{EgressPath, Scope};
+use postern_intent::body::{EgressPath, Scope, TunnelRole};
 use postern_intent::{Address, Body, ExitName, IfName, ScopeId};
 
 use crate::binding::Bindings;
@@ -27,6 +28,19 @@ pub struct PlanInputs<'a> {
 }
 
 impl PlanInputs<'_> {
+    /// Is the address a source that packets may leave this node with: on an interface of the node, or on the device of a
+    /// session with a server outside, which is given it?
+    #[must_use]
+    pub fn has_source(&self, address: &Address) -> bool {
+        let tunnels = self.body.iter().flat_map(|body| &body.tunnels);
+        let mut external = tunnels.filter(|tunnel| tunnel.role == TunnelRole::External);
+        let is_given = external.any(|tunnel| {
+            let mut addresses = tunnel.addresses.iter();
+            addresses.any(|net| net.addr() == *address)
+        });
+        self.facts.has_address(address) || is_given && self.facts.has_family(Family::of(address))
+    }
+
     /// Whether a body is, or was once, in force here.
     #[must_use]
     pub fn claim(&self) -> NodeClaim {
@@ -62,6 +76,9 @@ pub struct HostFacts {
     pub failed_open: BTreeSet<ScopeId>,
     /// Addresses on the node's own interfaces; none: not known, as in a plan that is made away from the node.
     pub addresses: Option<BTreeSet<Address>>,
+    /// Sessions of external exits whose credential this node could read, by their device, with the server's address; none:
+    /// its name has no address yet.
+    pub sessions: BTreeMap<IfName, Option<SocketAddr>>,
     /// Pod links whose packets bypass netfilter.
     pub bypassed: BTreeSet<IfName>,
     /// Families that this kernel does not have (`ipv6.disable=1`).

@@ -3,7 +3,7 @@
 //! What has this node's pod ranges as its source is blocked, unless it goes to a pod or carries one of our marks.
 //! XFRM judges the destination before DNAT, so node and service addresses are never an allow: an unmarked pod would
 //! reach an endpoint in the world by its own node's NodePort. On a gateway the tunnel ranges are held likewise, and
-//! pass with the main mark only.
+//! pass with the main mark only, or with that of an exit whose server outside this node has a session with.
 
 use std::collections::BTreeSet;
 
@@ -49,6 +49,9 @@ pub(super) fn policies(inputs: &PlanInputs<'_>, cluster: &ClusterView) -> BTreeS
         for source in &cluster.tunnels {
             policies.insert(block(*source));
             policies.insert(marked(inputs.settings, *source, Mark::MAIN));
+            for session in inputs.body.iter().flat_map(|body| &body.external) {
+                policies.insert(marked(inputs.settings, *source, session.mark));
+            }
         }
     }
     policies

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use postern_intent::body::{Body, Peer, Tunnel, TunnelRole};
-use postern_intent::{IfName, Mark, NodeName, Prefix};
+use postern_intent::{IfName, Mark, NodeName, Prefix, WgKey};
 
 use super::{GatewayWarmth, PlanInputs};
 use crate::host::{TunnelConfig, TunnelPeer};
@@ -12,24 +12,46 @@ pub fn tunnel_configs(inputs: &PlanInputs<'_>) -> BTreeMap<IfName, TunnelConfig>
     let (Some(body), Some(_)) = (inputs.body, inputs.facts.tunnel_backend) else {
         return BTreeMap::new();
     };
+    // Without its credential the device of a session would get the node's key, by which no server knows it.
+    let is_known = |tunnel: &&Tunnel| {
+        tunnel.role != TunnelRole::External || inputs.facts.sessions.contains_key(&tunnel.interface)
+    };
     body.tunnels
         .iter()
+        .filter(is_known)
         .map(|tunnel| {
             let peers = tunnel.peers.iter();
             let mut peers: Vec<TunnelPeer> = match tunnel.role {
                 TunnelRole::Used => peers.map(|peer| used_peer(body, tunnel, peer)).collect(),
                 TunnelRole::Served => peers.map(whole_peer).collect(),
+                TunnelRole::External => peers.map(|peer| server(inputs, tunnel, peer)).collect(),
             };
             peers.sort();
             let config = TunnelConfig {
                 interface: tunnel.interface.clone(),
                 listen_port: tunnel.listen_port,
                 fwmark: inputs.settings.masked(Mark::OWN).value,
+                own_key: own_key(body, tunnel),
                 peers,
             };
             (tunnel.interface.clone(), config)
         })
         .collect()
+}
+
+fn own_key(body: &Body, tunnel: &Tunnel) -> Option<WgKey> {
+    let mut sessions = body.external.iter();
+    let session = sessions.find(|session| session.interface == tunnel.interface)?;
+    Some(session.public_key)
+}
+
+/// The server of an external exit, at the address that its name has.
+fn server(inputs: &PlanInputs<'_>, tunnel: &Tunnel, peer: &Peer) -> TunnelPeer {
+    let known = inputs.facts.sessions.get(&tunnel.interface);
+    TunnelPeer {
+        endpoint: known.copied().flatten(),
+        ..whole_peer(peer)
+    }
 }
 
 fn whole_peer(peer: &Peer) -> TunnelPeer {

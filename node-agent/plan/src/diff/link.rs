@@ -20,7 +20,9 @@ const fn kind(backend: TunnelBackend) -> &'static str {
 /// Is the name one of ours?
 #[must_use]
 pub fn is_ours(name: &str) -> bool {
-    name.starts_with("pst-c-") || name.starts_with("pst-s-")
+    ["pst-c-", "pst-s-", "pst-x-"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 /// Devices that nobody wants any more, or of the wrong kind. They go before others come: two devices with one name

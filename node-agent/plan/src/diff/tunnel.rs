@@ -39,7 +39,7 @@ pub fn fits(config: &TunnelConfig, observed: &ObservedTunnel, own_key: &WgKey) -
                     && (want.endpoint.is_none() || want.endpoint == have.peer.endpoint)
             });
     same_peers
-        && observed.public_key.as_ref() == Some(own_key)
+        && observed.public_key.as_ref() == Some(config.own_key.as_ref().unwrap_or(own_key))
         && observed.fwmark == config.fwmark
         && config
             .listen_port

@@ -157,6 +157,7 @@ fn snapshot(view: &PodView, pod: &SnapshotPod, now: Timestamp) -> (Snapshot, Vec
         pods: vec![pod.clone()],
         namespaces: namespace.and_then(Result::ok).into_iter().collect(),
         services: Vec::new(),
+        credentials: BTreeMap::default(),
         reports: Vec::new(),
         previous: BTreeMap::default(),
         previous_cluster: None,

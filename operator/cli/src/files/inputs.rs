@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use postern_compile::gate::Approval;
 use postern_compile::intake;
+use postern_compile::publish::CredentialStore;
 use postern_compile::snapshot::{CompilerSettings, Definitions, Snapshot, SnapshotReport};
 use postern_crds::NodeReport;
 use postern_crds::names::{EGRESS_DEFAULT_LABEL, EGRESS_DENY};
@@ -36,6 +37,8 @@ pub struct Sources {
 #[derive(Debug)]
 pub struct FileInputs {
     pub snapshot: Snapshot,
+    /// Credentials of external exits, of which the snapshot has the facts.
+    pub credentials: CredentialStore,
     /// Reports that were passed over, with the reason: a node that writes nonsense stops nobody else.
     pub ignored_reports: BTreeMap<PathBuf, String>,
     /// Pods that are bound to no node, or have finished, as `namespace/name`: the snapshot leaves them out.
@@ -95,8 +98,10 @@ impl FileInputs {
             .policies
             .iter()
             .map(|object| intake::policy(object, &settings.ceiling));
+        let credentials = objects.credentials;
         let snapshot = Snapshot {
             now,
+            credentials: credentials.facts(),
             exits: objects
                 .exits
                 .iter()
@@ -133,6 +138,7 @@ impl FileInputs {
         };
         Ok(Self {
             snapshot,
+            credentials,
             ignored_reports,
             unbound,
         })

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1;
+use postern_compile::publish::CredentialStore;
+use postern_crds::names::SYSTEM_NAMESPACE;
 use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -25,6 +27,8 @@ pub struct ManifestObjects {
     pub pods: Vec<v1::Pod>,
     pub services: Vec<v1::Service>,
     pub namespaces: Vec<v1::Namespace>,
+    /// Of the Secrets in the operator's namespace, or in none.
+    pub credentials: CredentialStore,
 }
 
 /// One document, its file and its position there.
@@ -84,6 +88,13 @@ impl ManifestObjects {
             "Pod" if of("v1") => self.pods.push(document.parse(&kind)?),
             "Service" if of("v1") => self.services.push(document.parse(&kind)?),
             "Namespace" if of("v1") => self.namespaces.push(document.parse(&kind)?),
+            "Secret" if of("v1") => {
+                let namespace = text(&metadata, "namespace");
+                if namespace.is_empty() || namespace == SYSTEM_NAMESPACE {
+                    let secret = document.parse(&kind)?;
+                    self.credentials.add(text(&metadata, "name"), &secret);
+                }
+            }
             // A typo in the version or the kind would make an object vanish, and what vanishes counts as deleted.
             _ if version.starts_with(postern_crds::names::GROUP) => {
                 return Err(document.unknown(&version, &kind));

@@ -21,6 +21,6 @@ pub use error::{EnvelopeError, FilesError};
 pub use folder::{EnvelopeFolder, PublisherFolder};
 pub use inputs::{ApprovalsFile, FileInputs, Sources, read_approvals};
 pub use manifests::ManifestObjects;
-pub use publish::{PublishOptions, PublishOutcome, publish, publish_once};
+pub use publish::{FolderSigner, PublishOptions, PublishOutcome, publish, publish_once};
 pub use state::PublisherState;
 pub use write::write_atomically;

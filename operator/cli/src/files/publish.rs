@@ -8,14 +8,15 @@ use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use postern_compile::gate::PendingApproval;
 use postern_compile::publish::{
-    DocumentSigner, DocumentWrite, PublishStage, PublishedDocument, PublishedState, SignedDocument,
-    plan_documents,
+    CredentialStore, DocumentSigner, DocumentWrite, PublishStage, PublishedDocument,
+    PublishedState, SignedDocument, plan_documents,
 };
 use postern_compile::snapshot::CompilerSettings;
 use postern_compile::verdict::Verdict;
 use postern_compile::{Compilation, NodeOutcome, compile};
+use postern_intent::credential::SecretBytes;
 use postern_intent::sign::SignError;
-use postern_intent::{DsseEnvelope, NodeName, TrustedKeys};
+use postern_intent::{DsseEnvelope, NodeDocument, NodeName, TrustedKeys};
 
 use super::earlier_runs::EarlierRuns;
 use super::error::FilesError;
@@ -73,7 +74,11 @@ pub fn publish_once(
         "held": compilation.held,
         "unreadable": known.unreadable(),
     });
-    publish(&folder, known, &compilation, keys)?;
+    let signer = FolderSigner {
+        keys,
+        credentials: &inputs.credentials,
+    };
+    publish(&folder, known, &compilation, &signer)?;
     write_json(&dir.join("verdicts.json"), &verdicts)?;
     let of_outcome = |wanted: fn(&NodeOutcome) -> bool| {
         let nodes = compilation.nodes.iter();
@@ -97,13 +102,13 @@ pub fn publish(
     folder: &PublisherFolder,
     known: EarlierRuns,
     compilation: &Compilation,
-    keys: &[SigningKey],
+    signer: &FolderSigner<'_>,
 ) -> Result<(), FilesError> {
     let EarlierRuns {
         mut state,
         mut published,
     } = known;
-    let planned = plan_documents(compilation, &published, &FolderSigner(keys))?;
+    let planned = plan_documents(compilation, &published, signer)?;
     for stage in planned.stages(&compilation.retired) {
         match stage {
             PublishStage::Memory => {
@@ -162,13 +167,23 @@ fn receives<D, F, E>(outcome: &NodeOutcome, state: Option<&PublishedState<D, F, 
 }
 
 /// Signs for a folder, in which a key set is no part of an envelope.
-struct FolderSigner<'a>(&'a [SigningKey]);
+#[derive(Debug, Clone, Copy)]
+pub struct FolderSigner<'a> {
+    /// Keys to sign with, every one of them.
+    pub keys: &'a [SigningKey],
+    /// What is encrypted to nodes before the signature.
+    pub credentials: &'a CredentialStore,
+}
 
 impl DocumentSigner for FolderSigner<'_> {
     type Form = DsseEnvelope;
 
+    fn stamp(&self, document: &mut NodeDocument) -> Result<(), SignError> {
+        self.credentials.seal(document, entropy)
+    }
+
     fn sign<D: SignedDocument>(&self, document: &D) -> Result<DsseEnvelope, SignError> {
-        document.sign(self.0)
+        document.sign(self.keys)
     }
 
     fn resign<D: SignedDocument>(
@@ -177,6 +192,12 @@ impl DocumentSigner for FolderSigner<'_> {
     ) -> Result<Option<DsseEnvelope>, SignError> {
         Ok(None)
     }
+}
+
+fn entropy() -> Option<SecretBytes> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(SecretBytes::new(bytes))
 }
 
 fn carried_out<D, E>(write: DocumentWrite<D, DsseEnvelope>) -> PublishedState<D, DsseEnvelope, E> {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::inputs::InputArguments;
 use super::{VerbAnswer, VerbEnd, VerbError};
 use crate::approval::held_table;
-use crate::files::{EnvelopeFolder, PublisherFolder, publish};
+use crate::files::{EnvelopeFolder, FolderSigner, PublisherFolder, publish};
 use crate::full_name::full_name;
 use crate::keys::read_signing_keys;
 use crate::output::{Format, TableOutput, render, table};
@@ -60,7 +60,11 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<VerbAnswer, V
             copies: None,
             state,
         };
-        publish(&folder, known, &compilation, &keys)?;
+        let signer = FolderSigner {
+            keys: &keys,
+            credentials: &inputs.credentials,
+        };
+        publish(&folder, known, &compilation, &signer)?;
     }
     let result = CompileResult {
         nodes: compilation.nodes.iter().map(line).collect(),

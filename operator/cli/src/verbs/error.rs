@@ -33,6 +33,13 @@ pub enum VerbError {
         #[source]
         source: serde_json::Error,
     },
+    /// A file of wg-quick cannot be imported.
+    #[error("{path:?} cannot be imported")]
+    Conf {
+        path: PathBuf,
+        #[source]
+        source: crate::wireguard_conf::ConfError,
+    },
     /// A document cannot be signed.
     #[error("the document cannot be signed")]
     Sign(#[source] postern_intent::sign::SignError),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use postern_compile::snapshot::CompilerSettings;
-use postern_intent::possession::{Claim, prove};
+use postern_intent::possession::{Claim, KeyPurpose, prove};
 use postern_intent::verify::{VerifyContext, join, parse_envelope, verify_cluster, verify_intent};
 use postern_intent::{Body, TrustedKeys};
 use posternctl::files::{PublishOptions, PublishOutcome, publish_once};
@@ -86,6 +86,7 @@ impl Lab {
             node: &node.parse().expect("a name"),
             uid: &format!("uid-{node}").parse().expect("a UID"),
             key: &key.parse().expect("a key"),
+            purpose: KeyPurpose::WireGuard,
         };
         let installed = self.path("keys/trust.pem");
         let trusted = match installed.exists() {

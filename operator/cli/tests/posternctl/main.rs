@@ -12,6 +12,7 @@ mod documented;
 mod explained;
 mod folder;
 mod graph;
+mod imported;
 mod install;
 mod overview;
 mod packet;

@@ -23,6 +23,8 @@ pub(crate) struct ExitNumbers {
     pub(crate) used: IfName,
     /// The device on the gateway.
     pub(crate) served: IfName,
+    /// The device of the session with a server outside, where the exit has one.
+    pub(crate) external: IfName,
 }
 
 /// The numbers of every exit that works.
@@ -80,15 +82,17 @@ fn number(
         Some(stem) => stem.clone(),
         None => names::stem(exit, &mentioned.stem.values().cloned().collect()),
     };
-    let names = names::used(&stem).zip(names::served(&stem));
+    let ends = names::used(&stem).zip(names::served(&stem));
+    let devices = ends.zip(names::external(&stem));
     mentioned.stem.insert(exit.clone(), stem.clone());
-    let (used, served) = names.ok_or(Reason::Invalid)?;
+    let ((used, served), external) = devices.ok_or(Reason::Invalid)?;
     Ok(ExitNumbers {
         port,
         network,
         stem,
         used,
         served,
+        external,
     })
 }
 

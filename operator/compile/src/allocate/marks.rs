@@ -1,4 +1,4 @@
-//! Marks of one node: five, one for each exit that it uses.
+//! Marks of one node: five, one for each exit that it uses or has the session of.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,13 +12,13 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    /// Gives marks to the exits that a node uses. Who has one keeps it; the others follow by name.
+    /// Gives marks to the exits that a node uses or has the session of. Who has one keeps it; the others follow by name.
     pub(crate) fn new(published: Option<&NodeDocument>, exits: &BTreeSet<ExitName>) -> Self {
-        let known: BTreeMap<&ExitName, Mark> = published
-            .iter()
-            .flat_map(|document| &document.routes)
-            .map(|route| (&route.exit, route.mark))
-            .collect();
+        let routes = published.iter().flat_map(|document| &document.routes);
+        let routes = routes.map(|route| (&route.exit, route.mark));
+        let sessions = published.iter().flat_map(|document| &document.external);
+        let sessions = sessions.map(|session| (&session.exit, session.mark));
+        let known: BTreeMap<&ExitName, Mark> = routes.chain(sessions).collect();
         let mut taken: BTreeSet<Mark> = known.values().copied().collect();
         let mut by_exit: BTreeMap<ExitName, Mark> = exits
             .iter()

@@ -11,7 +11,7 @@ const LONGEST: usize = 15;
 /// Hex digits of the suffix that tells cut names apart.
 const SUFFIX: usize = 5;
 
-/// What follows `pst-c-` and `pst-s-` for an exit: its name, or its beginning and a hash. `taken` are the stems of
+/// What follows `pst-c-`, `pst-s-` and `pst-x-` for an exit: its name, or its beginning and a hash. `taken` are the stems of
 /// other exits.
 pub(crate) fn stem(exit: &ExitName, taken: &BTreeSet<String>) -> String {
     let room = LONGEST - "pst-c-".len();
@@ -43,6 +43,11 @@ pub(crate) fn used(stem: &str) -> Option<IfName> {
 /// The device by which clients arrive at a gateway.
 pub(crate) fn served(stem: &str) -> Option<IfName> {
     format!("pst-s-{stem}").parse().ok()
+}
+
+/// The device by which a gateway reaches the server of an external exit.
+pub(crate) fn external(stem: &str) -> Option<IfName> {
+    format!("pst-x-{stem}").parse().ok()
 }
 
 #[cfg(test)]

@@ -1,20 +1,23 @@
 use std::net::{AddrParseError, SocketAddr};
 
+use ipnet::IpNet;
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use postern_crds::ExitNode;
 use postern_crds::conditions::Reason;
-use postern_crds::exit_node::{ExitNodeSpec, Failback, FromNamespaces, Gateway, LanAccess, Probe};
+use postern_crds::exit_node::{
+    ExitNodeSpec, External, Failback, FromNamespaces, Gateway, LanAccess, Probe,
+};
 use postern_crds::honoured;
 use postern_crds::names::{GATEWAY_ANNOTATION, OFF_ANNOTATION};
-use postern_intent::body::{Access, ExitFailback, ExitProbe};
-use postern_intent::{Address, ExitName, Prefix};
+use postern_intent::body::{Access, ExitFailback, ExitProbe, ServerEndpoint};
+use postern_intent::{Address, ExitName, IfName, Prefix};
 
 use super::error::{IntakeError, Reader};
 use super::invalid;
 use crate::snapshot::{
-    ExitNamespaces, ExitSwitch, ExitTerms, ParsedSelector, SelectedGateway, SnapshotExit,
-    SpecRefusal,
+    ExitNamespaces, ExitSwitch, ExitTerms, ExternalTerms, ParsedSelector, SelectedGateway,
+    SnapshotExit, SpecRefusal,
 };
 
 /// Takes in an exit.
@@ -67,12 +70,7 @@ fn selected(text: &str) -> Option<SelectedGateway> {
 }
 
 fn terms(spec: &ExitNodeSpec) -> Result<ExitTerms, SpecRefusal> {
-    let Some(gateway) = &spec.gateway else {
-        return Err(SpecRefusal {
-            reason: Reason::NotImplemented,
-            message: "exits without spec.gateway are not honoured by this version".to_owned(),
-        });
-    };
+    let way = way_out(spec)?;
     let routes: Vec<Prefix> = spec
         .routes
         .iter()
@@ -83,13 +81,10 @@ fn terms(spec: &ExitNodeSpec) -> Result<ExitTerms, SpecRefusal> {
         None => ExitTerms::default_probe(),
     };
     Ok(ExitTerms {
-        gateways: selector("spec.gateway.nodeSelector", &gateway.node_selector)?,
-        uplink: uplink(gateway)?,
-        egress: gateway
-            .egress_ips
-            .iter()
-            .map(|text| address(text))
-            .collect::<Result<_, _>>()?,
+        gateways: way.gateways,
+        uplink: way.uplink,
+        egress: way.egress,
+        external: way.external,
         routes,
         lan: lan(spec.lan_access),
         mtu: mtu(spec.mtu)?,
@@ -102,7 +97,80 @@ fn terms(spec: &ExitNodeSpec) -> Result<ExitTerms, SpecRefusal> {
     })
 }
 
-fn uplink(gateway: &Gateway) -> Result<Option<postern_intent::IfName>, SpecRefusal> {
+/// How its gateways leave.
+struct WayOut {
+    gateways: ParsedSelector,
+    uplink: Option<IfName>,
+    egress: Vec<Address>,
+    external: Option<ExternalTerms>,
+}
+
+fn way_out(spec: &ExitNodeSpec) -> Result<WayOut, SpecRefusal> {
+    match (&spec.gateway, &spec.external) {
+        (Some(gateway), None) => Ok(WayOut {
+            gateways: selector("spec.gateway.nodeSelector", &gateway.node_selector)?,
+            uplink: uplink(gateway)?,
+            egress: gateway
+                .egress_ips
+                .iter()
+                .map(|text| address(text))
+                .collect::<Result<_, _>>()?,
+            external: None,
+        }),
+        (None, Some(external)) => {
+            let field = "spec.external.gatewayNodeSelector";
+            let gateways = selector(field, &external.gateway_node_selector)?;
+            let external = external_terms(external)?;
+            Ok(WayOut {
+                gateways,
+                uplink: None,
+                egress: external.addresses.clone(),
+                external: Some(external),
+            })
+        }
+        (Some(_), Some(_)) | (None, None) => Err(invalid(
+            "spec: exactly one of gateway and external is needed; write one of them",
+        )),
+    }
+}
+
+fn external_terms(external: &External) -> Result<ExternalTerms, SpecRefusal> {
+    let addresses = external.addresses.iter().map(|text| {
+        let parsed: Result<IpNet, _> = text.parse();
+        parsed
+            .map(|net| net.addr())
+            .map_err(|_| invalid(format!("spec.external.addresses: {text:?} is no prefix")))
+    });
+    let addresses: Vec<Address> = addresses.collect::<Result<_, _>>()?;
+    if addresses.is_empty() {
+        return Err(invalid(
+            "spec.external.addresses: the server gave at least one address; write it",
+        ));
+    }
+    let server_key = external.public_key.parse();
+    Ok(ExternalTerms {
+        endpoint: endpoint(&external.endpoint)?,
+        server_key: server_key
+            .map_err(|error| invalid(format!("spec.external.publicKey: {error}")))?,
+        addresses,
+        secret: external.credentials_secret_ref.name.clone(),
+    })
+}
+
+fn endpoint(text: &str) -> Result<ServerEndpoint, SpecRefusal> {
+    let refused = || invalid(format!("spec.external.endpoint: {text:?} is no host:port"));
+    let (host, port) = text.rsplit_once(':').ok_or_else(refused)?;
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let host = bracketed.unwrap_or(host).to_owned();
+    match port.parse() {
+        Ok(port) if port != 0 && !host.is_empty() => Ok(ServerEndpoint { host, port }),
+        Ok(_) | Err(_) => Err(refused()),
+    }
+}
+
+fn uplink(gateway: &Gateway) -> Result<Option<IfName>, SpecRefusal> {
     let parse = |name: &String| {
         name.parse()
             .map_err(|error| invalid(format!("spec.gateway.interface: {error}")))

@@ -7,8 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use postern_crds::conditions::{ConditionType, Finding, Reason, is_true};
 use postern_crds::node_report::{AddressFamily, KeyProof, PathReport, PathState, ScopeState};
 use postern_crds::{NodeReport, NodeReportStatus};
-use postern_intent::possession::Claim;
-use postern_intent::{ExitName, NodeName, NodeUid, SectionDigest, Serial, Uid};
+use postern_intent::possession::{Claim, KeyPurpose};
+use postern_intent::{ExitName, NodeName, NodeUid, SectionDigest, Serial, Uid, WgKey};
 
 use super::error::{IntakeError, Reader};
 use crate::snapshot::{
@@ -36,6 +36,7 @@ pub fn report(
         status.is_some_and(|status| is_true(&status.conditions, ConditionType::FailClosed));
     Ok(SnapshotReport {
         key: status.and_then(|status| key(status, &node, &uid, is_proved)),
+        credentials_key: status.and_then(|status| credentials_key(status, &node, &uid, is_proved)),
         node,
         uid,
         ledger_serial: status.and_then(|status| status.ledger_serial).map(Serial),
@@ -61,6 +62,7 @@ pub fn report(
                     exit: &one.exit,
                     digest: one.digest.as_ref(),
                     gateway: one.gateway.as_ref(),
+                    server: None,
                     mtu: one.mtu,
                     paths: &one.paths,
                 }),
@@ -73,6 +75,7 @@ pub fn report(
                     exit: &one.exit,
                     digest: one.digest.as_ref(),
                     gateway: None,
+                    server: one.server.as_ref(),
                     mtu: one.mtu,
                     paths: &one.paths,
                 }),
@@ -101,6 +104,7 @@ fn key(
         node,
         uid,
         key: &key,
+        purpose: KeyPurpose::WireGuard,
     };
     let possession = if said.wireguard_proofs.is_empty() {
         Possession::Unsaid
@@ -110,6 +114,24 @@ fn key(
         Possession::Refused
     };
     Some(ReportedKey { key, possession })
+}
+
+/// A key that the node does not prove could be another node's, and is none.
+fn credentials_key(
+    status: &NodeReportStatus,
+    node: &NodeName,
+    uid: &NodeUid,
+    is_proved: ProofCheck<'_>,
+) -> Option<WgKey> {
+    let said = status.public_keys.as_ref()?;
+    let key = said.credentials.as_ref()?.parse().ok()?;
+    let claim = Claim {
+        node,
+        uid,
+        key: &key,
+        purpose: KeyPurpose::Credentials,
+    };
+    is_proved(&claim, &said.credentials_proofs).then_some(key)
 }
 
 fn scopes(status: &NodeReportStatus) -> BTreeMap<Uid, ReportedScope> {
@@ -145,6 +167,7 @@ struct SaidExit<'a> {
     digest: Option<&'a String>,
     gateway: Option<&'a String>,
     mtu: Option<u32>,
+    server: Option<&'a String>,
     paths: &'a [PathReport],
 }
 
@@ -164,6 +187,7 @@ fn exits<'a>(said: impl Iterator<Item = SaidExit<'a>>) -> BTreeMap<ExitName, Rep
             digest: digest(said.digest),
             gateway: said.gateway.and_then(|name| name.parse().ok()),
             mtu: said.mtu,
+            server: said.server.and_then(|text| text.parse().ok()),
             judged: works.chain(faults.keys().copied()).collect(),
             faults,
         };

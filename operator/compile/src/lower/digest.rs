@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use postern_intent::body::{ExitRoute, ServedExit, Tunnel, TunnelRole};
+use postern_intent::body::{
+    ExitRoute, ExternalSession, SealedCredential, ServedExit, Tunnel, TunnelRole,
+};
 use postern_intent::{ExitName, NodeDocument, SectionDigest};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -17,7 +19,9 @@ pub(crate) fn stamp(document: &mut NodeDocument) {
         used.insert(route.exit.clone(), route.digest.clone());
     }
     for exit in &mut document.nat {
-        exit.digest = of_served(exit, &document.tunnels);
+        let mut sessions = document.external.iter();
+        let session = sessions.find(|session| session.exit == exit.exit);
+        exit.digest = of_served(exit, &document.tunnels, session);
         served.insert(exit.exit.clone(), exit.digest.clone());
     }
     for scope in &mut document.firewall {
@@ -46,7 +50,13 @@ fn of_used(route: &ExitRoute, tunnels: &[Tunnel]) -> SectionDigest {
 
 /// Without the peers: a client that is added or removed changes nothing for the others, and its own probe shows whether the
 /// gateway knows it.
-fn of_served(exit: &ServedExit, tunnels: &[Tunnel]) -> SectionDigest {
+///
+/// Another encryption of the same credential to the same key is no change.
+fn of_served(
+    exit: &ServedExit,
+    tunnels: &[Tunnel],
+    session: Option<&ExternalSession>,
+) -> SectionDigest {
     let mut served = tunnels.iter().filter(|one| one.role == TunnelRole::Served);
     let tunnel = served.find(|tunnel| tunnel.exit == exit.exit);
     let tunnel = tunnel.map(|tunnel| (tunnel.listen_port, tunnel.mtu, &tunnel.addresses));
@@ -54,7 +64,22 @@ fn of_served(exit: &ServedExit, tunnels: &[Tunnel]) -> SectionDigest {
         digest: none(),
         ..exit.clone()
     };
-    of(&(exit, tunnel))
+    let Some(session) = session else {
+        return of(&(exit, tunnel));
+    };
+    let credential = SealedCredential {
+        sealed: String::new(),
+        ..session.credential.clone()
+    };
+    let session = ExternalSession {
+        credential,
+        ..session.clone()
+    };
+    let mut external = tunnels
+        .iter()
+        .filter(|one| one.role == TunnelRole::External);
+    let device = external.find(|one| one.exit == exit.exit);
+    of(&(exit, tunnel, session, device))
 }
 
 /// Types of the intent become the same JSON wherever they are: fields in their order, maps and sets sorted.

@@ -5,7 +5,7 @@ use postern_intent::body::{FORMAT_VERSION, NodeIdentity};
 use postern_intent::{NodeDocument, Serial};
 
 use super::{LoweringContext, NodePlan};
-use super::{allocations, cluster, digest, firewall, nat, pods, routes, tunnels};
+use super::{allocations, cluster, digest, external, firewall, nat, pods, routes, tunnels};
 
 /// The document of a node. Serial and times are only stamped if it is published.
 pub(crate) fn lower(context: &LoweringContext<'_>, plan: &NodePlan<'_>) -> NodeDocument {
@@ -27,6 +27,7 @@ pub(crate) fn lower(context: &LoweringContext<'_>, plan: &NodePlan<'_>) -> NodeD
         tunnels,
         routes: routes::lower(context, plan),
         nat: nat::lower(context, plan.node),
+        external: external::lower(context, plan),
         firewall: firewall::lower(context, plan),
         pods: pods::lower(plan),
         isolation: None,

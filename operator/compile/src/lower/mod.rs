@@ -4,6 +4,7 @@ mod allocations;
 pub(crate) mod cluster;
 pub(crate) mod digest;
 pub(crate) mod document;
+mod external;
 mod firewall;
 mod nat;
 mod node;

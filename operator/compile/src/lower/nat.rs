@@ -11,11 +11,15 @@ pub(crate) fn lower(context: &LoweringContext<'_>, node: &SnapshotNode) -> Vec<S
         .exits
         .all_active()
         .filter_map(|(exit, active)| {
+            let numbers = context.numbers.get(exit)?;
             Some(ServedExit {
                 exit: exit.clone(),
-                interface: context.numbers.get(exit)?.served.clone(),
+                interface: numbers.served.clone(),
                 rank: active.rank(&node.name)?,
-                uplink: active.offer.uplink.cloned(),
+                uplink: match &active.offer.session {
+                    Some(_) => Some(numbers.external.clone()),
+                    None => active.offer.uplink.cloned(),
+                },
                 egress: active.offer.egress.to_vec(),
                 // As they are written: the agent refuses the cluster's ranges by a set of its own. Taking them out here would
                 // leave some 200 prefixes, which absorb a route that somebody names inside one of them.

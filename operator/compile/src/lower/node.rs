@@ -9,7 +9,7 @@ use super::LoweringContext;
 use crate::allocate::Marks;
 use crate::assign::{AssignedPod, Assignment, PodDecision};
 use crate::index::Index;
-use crate::resolve::{PlannedPath, PolicyPlan, PolicyPlans, ResolvedExits};
+use crate::resolve::{PlannedPath, PolicyPlan, PolicyPlans, ResolvedExits, SessionOffer};
 use crate::snapshot::SnapshotNode;
 
 /// One scope of a node.
@@ -110,7 +110,9 @@ impl<'a> NodePlan<'a> {
             .filter(|(_, _, way)| *way == EgressPath::Tunnel)
             .filter_map(|(_, plan, _)| plan.way.exit().cloned())
             .collect();
-        let marks = Marks::new(same_node(context.index, node), &used);
+        let held = held(context, node).map(|(exit, _)| exit.clone());
+        let marked: BTreeSet<ExitName> = used.into_iter().chain(held).collect();
+        let marks = Marks::new(same_node(context.index, node), &marked);
         let scopes = ways
             .into_iter()
             .filter_map(|(uid, plan, way)| {
@@ -133,6 +135,21 @@ impl<'a> NodePlan<'a> {
         }
     }
 
+    /// The external exits of which the node has the session, where it has a mark for it.
+    pub(crate) fn held_exits<'c>(
+        &self,
+        context: &'c LoweringContext<'_>,
+    ) -> BTreeMap<&'c ExitName, &'c SessionOffer<'c>> {
+        let held = held(context, self.node);
+        held.filter(|(exit, _)| self.marks.get(exit).is_some())
+            .collect()
+    }
+
+    /// What is published for the node, if it is still the same node.
+    pub(crate) fn published<'i>(&self, index: &Index<'i>) -> Option<&'i NodeDocument> {
+        same_node(index, self.node)
+    }
+
     /// The exits that the node uses by a tunnel.
     pub(crate) fn used_exits(&self) -> BTreeSet<&ExitName> {
         let scopes = self.scopes.values();
@@ -141,6 +158,15 @@ impl<'a> NodePlan<'a> {
             .filter_map(|scope| scope.plan.way.exit())
             .collect()
     }
+}
+
+fn held<'c>(
+    context: &'c LoweringContext<'_>,
+    node: &SnapshotNode,
+) -> impl Iterator<Item = (&'c ExitName, &'c SessionOffer<'c>)> {
+    let active = context.exits.all_active();
+    let own = active.filter(|(_, active)| *active.gateway == node.name);
+    own.filter_map(|(exit, active)| Some((exit, active.offer.session.as_ref()?)))
 }
 
 fn same_node<'a>(index: &Index<'a>, node: &SnapshotNode) -> Option<&'a NodeDocument> {

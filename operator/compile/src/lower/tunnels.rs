@@ -1,5 +1,7 @@
-//! Tunnels: one used device for each exit of the node, one served device for each exit of which it is a gateway.
+//! Tunnels: one used device for each exit of the node, one served device for each exit of which it is a gateway, and one
+//! for each session with a server outside.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
@@ -9,10 +11,10 @@ use postern_intent::{ExitName, Prefix};
 use super::{LoweringContext, NodePlan};
 use crate::allocate::{ExitNumbers, Networks};
 use crate::index::Index;
-use crate::resolve::ActiveExit;
+use crate::resolve::{ActiveExit, SessionOffer};
 use crate::snapshot::SnapshotNode;
 
-/// The tunnels of a node, by exit; used before served.
+/// The tunnels of a node, by exit; used before served, and external last.
 pub(crate) fn lower(context: &LoweringContext<'_>, plan: &NodePlan<'_>) -> Vec<Tunnel> {
     let used = plan
         .used_exits()
@@ -23,7 +25,9 @@ pub(crate) fn lower(context: &LoweringContext<'_>, plan: &NodePlan<'_>) -> Vec<T
         .all_active()
         .filter(|(_, active)| active.rank(&plan.node.name).is_some())
         .filter_map(|(exit, active)| served(context, plan.node, exit, active));
-    let mut tunnels: Vec<Tunnel> = used.chain(served).collect();
+    let held = plan.held_exits(context).into_iter();
+    let external = held.filter_map(|(exit, offer)| external(context, exit, offer));
+    let mut tunnels: Vec<Tunnel> = used.chain(served).chain(external).collect();
     tunnels.sort_by(|a, b| (&a.exit, a.role).cmp(&(&b.exit, b.role)));
     tunnels
 }
@@ -97,6 +101,32 @@ fn served(
         mtu: active.offer.mtu,
         addresses: gateway_addresses(context.networks, numbers.network, own),
         peers: peers.collect(),
+    })
+}
+
+/// The device of a session with a server outside. What the server gave is one address of each family: the network around it
+/// would become a route of the main table, and take traffic that nobody selected.
+fn external(
+    context: &LoweringContext<'_>,
+    exit: &ExitName,
+    offer: &SessionOffer<'_>,
+) -> Option<Tunnel> {
+    let addresses: Vec<IpNet> = offer.addresses.iter().copied().map(IpNet::from).collect();
+    let allowed: BTreeSet<Prefix> = addresses.iter().filter_map(default_route).collect();
+    Some(Tunnel {
+        exit: exit.clone(),
+        role: TunnelRole::External,
+        interface: context.numbers.get(exit)?.external.clone(),
+        listen_port: None,
+        mtu: context.exits.active(exit)?.offer.mtu,
+        addresses,
+        peers: vec![Peer {
+            at: PeerEnd::External,
+            public_key: offer.server_key,
+            endpoint: None,
+            allowed_ips: allowed.into_iter().collect(),
+            keepalive_seconds: Some(context.index.snapshot.settings.tunnels.keepalive_seconds),
+        }],
     })
 }
 

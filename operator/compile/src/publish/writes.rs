@@ -18,8 +18,11 @@ pub trait DocumentSigner {
     /// The envelope as the store has it.
     type Form: Clone;
 
-    /// The last change to a node's document before it is signed.
-    fn stamp(&self, _document: &mut NodeDocument) {}
+    /// The last change to a node's document before it is signed: credentials are encrypted.
+    ///
+    /// # Errors
+    /// [`SignError::Credential`].
+    fn stamp(&self, document: &mut NodeDocument) -> Result<(), SignError>;
 
     /// Signs a document.
     ///
@@ -148,7 +151,8 @@ pub fn plan_documents<S: DocumentSigner, E>(
             NodeOutcome::Restored | NodeOutcome::Awaited => None,
             NodeOutcome::Publish(document) => {
                 let mut document = (**document).clone();
-                signer.stamp(&mut document);
+                let stamped = signer.stamp(&mut document);
+                stamped.map_err(|error| failed(node, error))?;
                 Some(new_write(node, document, signer)?)
             }
             NodeOutcome::Keep => kept_write(node, published.nodes.get(node), signer)?,
@@ -229,6 +233,10 @@ mod tests {
 
     impl DocumentSigner for OneKey {
         type Form = DsseEnvelope;
+
+        fn stamp(&self, _: &mut NodeDocument) -> Result<(), SignError> {
+            Ok(())
+        }
 
         fn sign<D: SignedDocument>(&self, document: &D) -> Result<DsseEnvelope, SignError> {
             document.sign(std::slice::from_ref(&self.0))

@@ -7,6 +7,7 @@ use postern_crds::node_report::AddressFamily;
 use postern_intent::body::{Access, ExitFailback, ExitProbe, ServedExit, TunnelRole};
 use postern_intent::{Address, ExitName, IfName, NodeName, Prefix};
 
+use super::session::{SessionLack, SessionOffer, can_hold, published_session, session};
 use crate::index::Index;
 use crate::snapshot::{
     ExitNamespaces, ExitSwitch, ExitTerms, Freshness, NodeScheduling, SnapshotExit, SnapshotNode,
@@ -33,6 +34,8 @@ pub(crate) enum ExitState<'a> {
     Refused(&'a SpecRefusal),
     /// No port or network is left for it.
     NoNumber(Reason),
+    /// No node can have the session of its server.
+    NoSession(SessionLack),
 }
 
 /// An exit that works.
@@ -83,6 +86,8 @@ pub(crate) struct Offer<'a> {
     pub(crate) failback: ExitFailback,
     pub(crate) selection: Option<&'a String>,
     pub(crate) users: ExitUsers<'a>,
+    /// The session with a server outside, which the gateway has; none: the gateway leaves by its own uplink.
+    pub(crate) session: Option<SessionOffer<'a>>,
 }
 
 /// Who may use an exit.
@@ -147,7 +152,8 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms)
     let ranks = published_ranks(index, &exit.name);
     // A gateway that is cordoned hands its clients over, where another one can take them at once.
     let is_last = |node: &SnapshotNode| {
-        terms.egress.is_empty() && node.scheduling == NodeScheduling::Cordoned
+        let is_cordoned = terms.egress.is_empty() && node.scheduling == NodeScheduling::Cordoned;
+        is_cordoned || terms.external.is_some() && !can_hold(index, &exit.name, &node.name)
     };
     let mut eligible: Vec<&SnapshotNode> = index
         .nodes
@@ -180,7 +186,7 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms)
     let Some(gateway) = eligible.next() else {
         return ExitState::NoGateway;
     };
-    ExitState::Active(ActiveExit {
+    let active = ActiveExit {
         gateway,
         standbys: eligible.collect(),
         offer: Offer {
@@ -193,8 +199,22 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms)
             failback: terms.failback,
             selection: exit.selected.as_ref().map(|selected| &selected.choice),
             users: ExitUsers::Allowed(&terms.allowed),
+            session: None,
         },
-    })
+    };
+    match &terms.external {
+        None => ExitState::Active(active),
+        Some(external) => match session(index, exit, external, active.gateway) {
+            Ok(session) => ExitState::Active(ActiveExit {
+                offer: Offer {
+                    session: Some(session),
+                    ..active.offer
+                },
+                ..active
+            }),
+            Err(lack) => ExitState::NoSession(lack),
+        },
+    }
 }
 
 /// While an update is refused, the exit stays as it is published, on the gateways that it has.
@@ -226,6 +246,7 @@ fn by_published<'a>(index: &Index<'a>, exit: &SnapshotExit) -> Option<ExitState<
             failback: route.map_or(ExitFailback::Manual, |route| route.failback),
             selection: route.and_then(|route| route.selection.as_ref()),
             users: ExitUsers::Standing,
+            session: published_session(document, &exit.name),
         },
     }))
 }

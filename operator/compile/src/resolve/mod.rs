@@ -2,6 +2,8 @@
 
 mod exit;
 mod policy;
+mod session;
 
 pub(crate) use exit::{ActiveExit, ExitState, ResolvedExits};
 pub(crate) use policy::{PlannedPath, PolicyPlan, PolicyPlans, TermsSource};
+pub(crate) use session::{SessionLack, SessionOffer, published_holders};

@@ -194,7 +194,8 @@ fn first_exit(
                 ExitState::Refused(_)
                 | ExitState::NoGateway
                 | ExitState::Off
-                | ExitState::NoNumber(_),
+                | ExitState::NoNumber(_)
+                | ExitState::NoSession(_),
             )
             | None => BlockedReason::NoExit,
         };

@@ -1,5 +1,5 @@
-use postern_intent::body::{Access, ExitFailback, ExitProbe};
-use postern_intent::{Address, ExitName, IfName, NodeName, Prefix};
+use postern_intent::body::{Access, ExitFailback, ExitProbe, ServerEndpoint};
+use postern_intent::{Address, ExitName, IfName, NodeName, Prefix, WgKey};
 
 use super::policy::SpecRefusal;
 use super::selector::ParsedSelector;
@@ -31,7 +31,7 @@ pub enum ExitSwitch {
     Off,
 }
 
-/// What an exit with a gateway in the cluster offers.
+/// What an exit offers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExitTerms {
     /// Which nodes may be its gateway.
@@ -51,6 +51,31 @@ pub struct ExitTerms {
     pub failback: ExitFailback,
     /// Who may use it.
     pub allowed: ExitNamespaces,
+    /// The server behind its gateway; none: the gateway leaves by its own uplink.
+    pub external: Option<ExternalTerms>,
+}
+
+/// A WireGuard server outside of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalTerms {
+    pub endpoint: ServerEndpoint,
+    pub server_key: WgKey,
+    /// What the server gave to this tunnel, without the networks around it.
+    pub addresses: Vec<Address>,
+    /// Name of the Secret with the credential.
+    pub secret: String,
+}
+
+/// What is known of the credential in a Secret. The credential itself is not for the compiler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialFacts {
+    Usable {
+        /// The public half of its private key.
+        public_key: WgKey,
+        fingerprint: String,
+    },
+    /// Why it cannot be used.
+    Malformed(String),
 }
 
 impl ExitTerms {

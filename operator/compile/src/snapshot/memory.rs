@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use postern_intent::{ExitName, Namespace, NodeName, NodeUid, Uid, WgKey};
+use postern_intent::{ExitName, Namespace, NodeName, NodeUid, Serial, Uid, WgKey};
 use serde::{Deserialize, Serialize};
 
 use super::policy::PolicyRoute;
@@ -26,6 +26,9 @@ pub struct CompilerMemory {
     /// WireGuard keys by node.
     #[serde(default)]
     pub pins: BTreeMap<NodeName, Pin>,
+    /// Which node has the session of each external exit, or had it last.
+    #[serde(default)]
+    pub holders: BTreeMap<ExitName, SessionHolder>,
     /// What was released lately.
     #[serde(default)]
     pub releases: Vec<ReleaseRecord>,
@@ -93,6 +96,19 @@ pub struct Pin {
     pub key: WgKey,
     /// When it was pinned.
     pub since: Timestamp,
+}
+
+/// The node whose document had the session of an external exit last. Another node begins only when this one has applied a
+/// later document, or its last one has run out: two nodes with one key take the session from each other at the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionHolder {
+    pub node: NodeName,
+    pub uid: NodeUid,
+    /// Of the last document with the session.
+    pub serial: Serial,
+    /// When that document runs out, and with it the lease of the node's kernel.
+    pub until: Timestamp,
 }
 
 /// Pods that were let go.

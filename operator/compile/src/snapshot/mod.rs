@@ -16,10 +16,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use postern_intent::{ClusterDocument, NodeDocument, NodeName};
 
-pub use exit::{ExitNamespaces, ExitSwitch, ExitTerms, SelectedGateway, SnapshotExit};
+pub use exit::{
+    CredentialFacts, ExitNamespaces, ExitSwitch, ExitTerms, ExternalTerms, SelectedGateway,
+    SnapshotExit,
+};
 pub use isolation::SnapshotIsolation;
 pub use memory::{
     CompilerMemory, HeldRecord, Pin, ReleaseRecord, RememberedPolicy, RememberedUplink,
+    SessionHolder,
 };
 pub use objects::{
     Labels, Lifecycle, NodeScheduling, PodNetwork, SnapshotNamespace, SnapshotNode, SnapshotPod,
@@ -50,6 +54,8 @@ pub struct Snapshot {
     pub namespaces: Vec<SnapshotNamespace>,
     /// Services with addresses that the outside reaches.
     pub services: Vec<SnapshotService>,
+    /// What is known of the Secrets that exits name, by name; one that is not there does not exist.
+    pub credentials: BTreeMap<String, CredentialFacts>,
     /// What the nodes report, as far as it is read at all.
     pub reports: Vec<SnapshotReport>,
     /// The published documents of nodes, verified.

@@ -1,6 +1,7 @@
 //! The only parts of a node's report that are read: what a node says is untrusted input.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use jiff::{SignedDuration, Timestamp};
 use postern_crds::conditions::{Finding, Reason};
@@ -20,6 +21,8 @@ pub struct SnapshotReport {
     pub uid: NodeUid,
     /// Its WireGuard public key; none: not said, or not usable.
     pub key: Option<ReportedKey>,
+    /// The public key to which credentials for it are encrypted, where it proves that it holds the private half.
+    pub credentials_key: Option<WgKey>,
     /// The highest serial of its ledger.
     pub ledger_serial: Option<Serial>,
     /// The highest serial of a cluster document in its ledger.
@@ -74,6 +77,8 @@ pub struct ReportedExit {
     pub gateway: Option<NodeName>,
     /// The MTU of its tunnel, which the node read back.
     pub mtu: Option<u32>,
+    /// Where the node reaches the server of an external exit that it serves.
+    pub server: Option<SocketAddr>,
     /// Families of whose ways the node knows whether they work.
     pub judged: BTreeSet<AddressFamily>,
     /// Where the ways of families end.

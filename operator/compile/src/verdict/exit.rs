@@ -10,7 +10,7 @@ use super::{
     Verdict, fresh, silent,
 };
 use crate::lower::LoweringContext;
-use crate::resolve::{ActiveExit, ExitState};
+use crate::resolve::{ActiveExit, ExitState, SessionLack, SessionOffer};
 use crate::settled::SettledNode;
 use crate::snapshot::{Freshness, Guard, SnapshotExit};
 
@@ -89,7 +89,37 @@ fn resolved(exit: &SnapshotExit, state: Option<&ExitState<'_>>) -> Finding {
         Some(ExitState::Off) => {
             Finding::no(kind, Reason::SwitchedOff, Reason::SwitchedOff.sentence())
         }
+        Some(ExitState::NoSession(lack)) => no_session(kind, lack),
         _ => Finding::unknown(kind, Reason::Pending, "the exit is not accepted"),
+    }
+}
+
+fn no_session(kind: ConditionType, lack: &SessionLack) -> Finding {
+    let (reason, message) = session_fault(lack);
+    Finding::no(kind, reason, message)
+}
+
+/// Why no node has the session of an external exit.
+pub(super) fn session_fault(lack: &SessionLack) -> (Reason, String) {
+    match lack {
+        SessionLack::NoSecret(secret) => (
+            Reason::CredentialMissing,
+            format!("there is no Secret {secret} in the operator's namespace"),
+        ),
+        SessionLack::Malformed { secret, why } => (
+            Reason::CredentialMalformed,
+            format!("the Secret {secret} cannot be used: {why}"),
+        ),
+        SessionLack::NoRecipient(node) => (
+            Reason::NoCredentialKey,
+            format!("{node} has reported no key for credentials that is its own"),
+        ),
+        SessionLack::Held(node) => (
+            Reason::HolderHeld,
+            format!(
+                "{node} had the session and has not said that it let go; no other node begins before its last intent runs out"
+            ),
+        ),
     }
 }
 
@@ -167,6 +197,7 @@ fn ready(
             let reason = Reason::SwitchedOff;
             return Finding::no(kind, reason, reason.sentence());
         }
+        (Some(ExitState::NoSession(lack)), _) => return no_session(kind, lack),
         _ => return Finding::no(kind, Reason::NoExit, "there is no active gateway"),
     };
     if context.keys.get(active.gateway).is_none() {
@@ -220,7 +251,11 @@ pub(super) fn sources(active: &ActiveExit<'_>) -> (Reason, String) {
         (true, false) => "IPv6",
         (false, true) => "IPv4",
     };
-    let message = format!("{from}; {blocked} is blocked: no egress IP of it is given");
+    let lack = match active.offer.session {
+        Some(_) => "the server gave no address of it",
+        None => "no egress IP of it is given",
+    };
+    let message = format!("{from}; {blocked} is blocked: {lack}");
     (Reason::FamilyBlocked, message)
 }
 
@@ -253,6 +288,10 @@ fn gateway_line(
         let address = context.index.addresses(of_node).next()?;
         Some(SocketAddr::new(address, context.numbers.get(&exit.name)?.port).to_string())
     });
+    let endpoint = match &active.offer.session {
+        Some(session) if serves => Some(server(context, exit, node, session)),
+        Some(_) | None => endpoint,
+    };
     let carries = gateway_progress(context, settled, node, &exit.name) == Progress::Programmed;
     let faults = PathFaults::of_gateway(context, &exit.name, active, node);
     let report = fresh(context, node);
@@ -276,6 +315,19 @@ fn gateway_line(
             false => is_sealed(context, node),
         },
     }
+}
+
+/// Where the node with the session reaches the server, as it reports; before it does, as the exit names it.
+fn server(
+    context: &LoweringContext<'_>,
+    exit: &SnapshotExit,
+    node: &NodeName,
+    session: &SessionOffer<'_>,
+) -> String {
+    let report = fresh(context, node);
+    let served = report.and_then(|report| report.served.get(&exit.name));
+    let said = served.and_then(|served| served.server);
+    said.map_or_else(|| session.endpoint.to_string(), |said| said.to_string())
 }
 
 /// Its client nodes, and those of them whose guard is in place.

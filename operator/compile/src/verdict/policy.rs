@@ -105,6 +105,10 @@ fn unresolved(context: &LoweringContext<'_>, policy: &SnapshotPolicy) -> Option<
                 Reason::RefNotAccepted,
                 format!("ExitNode {name} is not accepted"),
             ),
+            Some(ExitState::NoSession(lack)) => {
+                let (reason, message) = exit::session_fault(lack);
+                (reason, format!("{name}: {message}"))
+            }
             Some(ExitState::NoNumber(reason)) => {
                 (*reason, format!("{name}: {}", reason.sentence()))
             }

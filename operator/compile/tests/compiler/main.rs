@@ -7,6 +7,7 @@
 )]
 
 mod changes;
+mod external;
 mod gates;
 mod keys;
 mod memory;

@@ -9,6 +9,7 @@ use kube::ResourceExt as _;
 use kube::runtime::reflector::{ObjectRef, Store};
 use postern_compile::gate::Approval;
 use postern_compile::intake;
+use postern_compile::publish::CredentialStore;
 use postern_compile::snapshot::{
     CompilerSettings, SnapshotExit, SnapshotIsolation, SnapshotNamespace, SnapshotNode,
     SnapshotPod, SnapshotPolicy, SnapshotReport, SnapshotService,
@@ -38,6 +39,8 @@ pub struct ClusterInputs {
     /// Ranges that nobody knows.
     pub unknown: Vec<UnknownRange>,
     pub exits: Vec<SnapshotExit>,
+    /// Credentials of external exits.
+    pub credentials: CredentialStore,
     pub policies: Vec<SnapshotPolicy>,
     pub isolations: Vec<SnapshotIsolation>,
     pub nodes: Vec<SnapshotNode>,
@@ -81,6 +84,7 @@ pub(super) fn gather(
     ClusterInputs {
         unknown,
         exits: exits(stores, &mut problems),
+        credentials: CredentialStore::default(),
         policies: policies(stores, &settings, &mut problems),
         isolations: isolations(stores, &mut problems),
         nodes,

@@ -3,6 +3,7 @@
 mod approvals;
 mod awaited;
 mod confirm;
+mod credentials;
 mod definition;
 mod inputs;
 mod poison;
@@ -15,6 +16,7 @@ mod unanswered;
 
 pub use approvals::approvals;
 pub use confirm::{KnownRevisions, LiveObjects, confirm};
+pub(super) use credentials::KnownCredentials;
 pub use definition::{PolicyDefinition, definitions};
 pub use inputs::ClusterInputs;
 pub(crate) use inputs::config_map;

@@ -1,4 +1,4 @@
-//! Which reports prove that their WireGuard key is the node's own. Checking one takes a private key and a multiplication on
+//! Which reports prove that their keys are the node's own. Checking one takes a private key and a multiplication on
 //! the curve, so what was found is kept for as long as report and keys stay the same.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use postern_crds::NodeReport;
 use postern_crds::node_report::KeyProof;
 use postern_intent::KeyId;
-use postern_intent::possession::{Claim, is_proved};
+use postern_intent::possession::{Claim, KeyPurpose, is_proved};
 
 use crate::signer::KeyRing;
 use crate::watches::WatchedObject;
@@ -17,7 +17,7 @@ use crate::watches::WatchedObject;
 #[derive(Debug, Default)]
 pub(in crate::pipeline) struct ProvedKeys {
     keys: Vec<KeyId>,
-    judged: BTreeMap<String, KeyJudgement>,
+    judged: BTreeMap<(String, KeyPurpose), KeyJudgement>,
 }
 
 /// One report, as far as a proof depends on it.
@@ -39,16 +39,19 @@ impl ProvedKeys {
         }
         self.keys = keys;
         for report in reports.iter().filter_map(|report| report.good()) {
-            let node = report.name_any();
-            let former = known.remove(&node);
-            self.judged
-                .extend(judge(report, former, ring).map(|found| (node, found)));
+            for purpose in [KeyPurpose::WireGuard, KeyPurpose::Credentials] {
+                let key = (report.name_any(), purpose);
+                let former = known.remove(&key);
+                let found = judge(report, purpose, former, ring);
+                self.judged.extend(found.map(|found| (key, found)));
+            }
         }
     }
 
     /// What was found about this claim.
     pub(super) fn is_proved(&self, claim: &Claim<'_>, proofs: &[KeyProof]) -> bool {
-        self.judged.get(claim.node.as_str()).is_some_and(|judged| {
+        let key = (claim.node.to_string(), claim.purpose);
+        self.judged.get(&key).is_some_and(|judged| {
             let same = judged.uid == claim.uid.as_str() && judged.key == claim.key.to_string();
             judged.proved && same && judged.proofs == proofs
         })
@@ -57,14 +60,19 @@ impl ProvedKeys {
 
 fn judge(
     report: &NodeReport,
+    purpose: KeyPurpose,
     former: Option<KeyJudgement>,
     ring: &KeyRing,
 ) -> Option<KeyJudgement> {
     let keys = report.status.as_ref()?.public_keys.as_ref()?;
+    let (key, proofs) = match purpose {
+        KeyPurpose::WireGuard => (&keys.wireguard, &keys.wireguard_proofs),
+        KeyPurpose::Credentials => (&keys.credentials, &keys.credentials_proofs),
+    };
     let said = KeyJudgement {
         uid: report.spec.node_uid.clone(),
-        key: keys.wireguard.clone()?,
-        proofs: keys.wireguard_proofs.clone(),
+        key: key.clone()?,
+        proofs: proofs.clone(),
         proved: false,
     };
     if let Some(former) = former
@@ -76,6 +84,7 @@ fn judge(
         node: &report.name_any().parse().ok()?,
         uid: &said.uid.parse().ok()?,
         key: &said.key.parse().ok()?,
+        purpose,
     };
     let proofs = said.proofs.iter();
     let proofs = proofs.map(|proof| (proof.key_id.as_str(), proof.mac.as_str()));
@@ -91,7 +100,7 @@ mod tests {
     use ed25519_dalek::pkcs8::EncodePrivateKey as _;
     use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
     use postern_crds::NodeReport;
-    use postern_intent::possession::{Claim, prove};
+    use postern_intent::possession::{Claim, KeyPurpose, prove};
     use postern_intent::{NodeName, Uid, WgKey};
     use serde_json::{Value, json};
     use x25519_dalek::{PublicKey, StaticSecret};
@@ -121,6 +130,7 @@ mod tests {
             node: &node,
             uid: &uid,
             key: &key(),
+            purpose: KeyPurpose::WireGuard,
         };
         let proofs = prove(&PRIVATE, ring.trust(), &claim).into_iter();
         proofs

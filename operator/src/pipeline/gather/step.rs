@@ -13,6 +13,7 @@ use tracing::warn;
 
 use super::awaited::{ReportsSeen, awaited};
 use super::confirm::{KnownRevisions, confirm, is_doubtful, is_new_doubt};
+use super::credentials::KnownCredentials;
 use super::inputs::{ClusterInputs, config_map, gather, sizes};
 use super::possession::ProvedKeys;
 use super::unanswered::settle_unanswered;
@@ -40,12 +41,13 @@ pub(in crate::pipeline) struct GatherStep<'a> {
 }
 
 impl GatherStep<'_> {
-    /// Reads. `intents`, `memory` and `proved` remember what they found, so that nothing is verified or unpacked twice.
+    /// Reads. What is passed by reference remembers what it found, so that nothing is verified or unpacked twice.
     pub(in crate::pipeline) async fn run(
         &self,
         epoch: u64,
         signing: SigningKeys,
-        (intents, memory, proved): (&mut PublishedIntents, &mut MemoryStore, &mut ProvedKeys),
+        (intents, memory): (&mut PublishedIntents, &mut MemoryStore),
+        (proved, credentials): (&mut ProvedKeys, &mut KnownCredentials),
     ) -> Result<Result<GatheredRun, IdleReason>, PipelineError> {
         let now = Instant::now();
         // One node's object that cannot be read is that node's alone; the cluster document is everybody's.
@@ -63,6 +65,9 @@ impl GatherStep<'_> {
             self.namespace,
             (proved, &signing.ring),
         );
+        inputs.credentials = credentials
+            .read(self.client, self.namespace, &inputs.exits, now)
+            .await;
         for (kind, objects, poison) in sizes(self.stores) {
             self.metrics.counted(kind, objects, poison);
         }

@@ -4,9 +4,12 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use postern_compile::Compilation;
-use postern_compile::publish::{DocumentSigner, PlannedDocuments, SignedDocument, plan_documents};
+use postern_compile::publish::{
+    CredentialStore, DocumentSigner, PlannedDocuments, SignedDocument, plan_documents,
+};
 use postern_crds::NodeIntentSpec;
 use postern_crds::node_intent::KeySet as ShownKeySet;
+use postern_intent::credential::SecretBytes;
 use postern_intent::sign::SignError;
 use postern_intent::verify::verify_key_set;
 use postern_intent::{NodeDocument, TrustedKeys};
@@ -24,13 +27,20 @@ struct IntentSigner {
     ring: Arc<KeyRing>,
     /// The key set that every intent carries from now on.
     shown: Option<ShownKeySet>,
+    /// What is encrypted to nodes before the signature.
+    credentials: CredentialStore,
 }
 
 impl DocumentSigner for IntentSigner {
     type Form = Arc<NodeIntentSpec>;
 
-    fn stamp(&self, document: &mut NodeDocument) {
+    fn stamp(&self, document: &mut NodeDocument) -> Result<(), SignError> {
         document.trace_id = postern_telemetry::trace_id();
+        self.credentials.seal(document, || {
+            let mut bytes = [0; 32];
+            getrandom::fill(&mut bytes).ok()?;
+            Some(SecretBytes::new(bytes))
+        })
     }
 
     fn sign<D: SignedDocument>(&self, document: &D) -> Result<Self::Form, SignError> {
@@ -91,6 +101,7 @@ fn signer(round: &GatheredRun, metrics: &OperatorMetrics) -> Result<IntentSigner
             Arc::new(kept)
         },
         shown,
+        credentials: round.gathered.inputs.credentials.clone(),
     })
 }
 

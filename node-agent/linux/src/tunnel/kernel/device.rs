@@ -2,6 +2,7 @@
 
 use netlink_sys::protocols::NETLINK_GENERIC;
 use postern_host::error::{HostCause, errno};
+use postern_intent::credential::SecretBytes;
 use postern_intent::{IfName, WgKey};
 use postern_plan::host::{ObservedTunnel, TunnelConfig};
 
@@ -32,11 +33,16 @@ pub(in crate::tunnel) async fn read(device: &IfName) -> Result<Option<ObservedTu
 pub(in crate::tunnel) async fn configure(
     config: &TunnelConfig,
     key: &PrivateKey,
+    preshared: Option<&SecretBytes>,
 ) -> Result<(), HostCause> {
     let observed = read(&config.interface)
         .await?
         .ok_or(HostCause::errno(errno::ENODEV))?;
-    change(&config.interface, &changes(&observed, config, key)).await
+    change(
+        &config.interface,
+        &changes(&observed, config, key, preshared),
+    )
+    .await
 }
 
 /// Removes a peer; the kernel ignores the removal of one that is not there.

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use postern_host::error::HostCause;
+use postern_intent::credential::SecretBytes;
 use postern_intent::{IfName, Prefix, WgKey};
 use postern_plan::host::{ObservedPeer, ObservedTunnel, TunnelPeer};
 
@@ -32,6 +33,7 @@ const DEVICE_MARK: u16 = 7;
 const DEVICE_PEERS: u16 = 8;
 
 const PEER_KEY: u16 = 1;
+const PEER_PRESHARED_KEY: u16 = 2;
 const PEER_FLAGS: u16 = 3;
 const PEER_ENDPOINT: u16 = 4;
 const PEER_KEEPALIVE: u16 = 5;
@@ -85,7 +87,7 @@ pub(super) fn set(device: &IfName, change: &TunnelChange<'_>) -> Vec<Vec<u8>> {
             put(peer, PEER_KEY, key.bytes());
             put(peer, PEER_FLAGS, &REMOVE_ME.to_ne_bytes());
         }),
-        TunnelChange::SetPeer(peer) => return set_peer(&out, peer),
+        TunnelChange::SetPeer(peer, preshared) => return set_peer(&out, peer, *preshared),
     }
     vec![out]
 }
@@ -95,13 +97,16 @@ fn one_peer(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// The first message replaces the peer's prefixes, the others add to them.
-fn set_peer(head: &[u8], peer: &TunnelPeer) -> Vec<Vec<u8>> {
+fn set_peer(head: &[u8], peer: &TunnelPeer, preshared: Option<&SecretBytes>) -> Vec<Vec<u8>> {
     let mut first = head.to_vec();
     let mut parts = peer.allowed_ips.chunks(PREFIXES);
     let begin = parts.next().unwrap_or_default();
     one_peer(&mut first, |out| {
         put(out, PEER_KEY, peer.public_key.bytes());
         put(out, PEER_FLAGS, &REPLACE_PREFIXES.to_ne_bytes());
+        if let Some(key) = preshared {
+            put(out, PEER_PRESHARED_KEY, key.expose());
+        }
         if let Some(endpoint) = peer.endpoint {
             put(out, PEER_ENDPOINT, &socket_address(endpoint));
         }

@@ -33,7 +33,7 @@ fn a_peer_is_read_as_it_was_written() {
             ..peer(1)
         },
     ] {
-        let seen = read(&set(&name(), &TunnelChange::SetPeer(&wanted)));
+        let seen = read(&set(&name(), &TunnelChange::SetPeer(&wanted, None)));
         assert_eq!(
             seen.peers
                 .iter()
@@ -47,7 +47,7 @@ fn a_peer_is_read_as_it_was_written() {
 #[test]
 fn a_peer_with_many_prefixes_is_written_in_parts_and_read_as_one() {
     let wanted = peer(2500);
-    let messages = set(&name(), &TunnelChange::SetPeer(&wanted));
+    let messages = set(&name(), &TunnelChange::SetPeer(&wanted, None));
     assert_eq!(messages.len(), 3);
     assert!(
         messages

@@ -90,9 +90,10 @@ fn offered(context: &FirewallContext<'_>, exit: &ServedExit) -> Vec<FirewallRule
     for family in Family::BOTH {
         let routes = aggregate(&of_family(&exit.routes, family));
         let sourced = exit.egress.is_empty()
-            || exit.egress.iter().any(|address| {
-                Family::of(address) == family && context.inputs.facts.has_address(address)
-            });
+            || exit
+                .egress
+                .iter()
+                .any(|address| Family::of(address) == family && context.inputs.has_source(address));
         if routes.is_empty() || !sourced {
             rules.push(refuse(RuleMeaning::FamilyOffer).when(MatchField::NfProto.is(family)));
             continue;

@@ -73,6 +73,9 @@ fn guard(context: &FirewallContext<'_>) -> Vec<FirewallRule> {
                 .when(MatchField::Iif.within("podlinks"))
         })
         .collect();
+    // Of local pods and of clients alike, before the chains of either decide.
+    rules.extend(clamp(context, "pst-x-", &MatchField::Oif));
+    rules.extend(clamp(context, "pst-x-", &MatchField::Iif));
     rules.extend([
         FirewallRule::to(goto("exit_forward")).when(MatchField::Iif.named("pst-s-*")),
         FirewallRule::to(goto("exit_return")).when(MatchField::Oif.named("pst-s-*")),
@@ -81,6 +84,7 @@ fn guard(context: &FirewallContext<'_>) -> Vec<FirewallRule> {
     rules.extend([
         FirewallRule::to(jump("into_tunnel")).when(MatchField::Oif.named("pst-c-*")),
         FirewallRule::to(goto("from_tunnel")).when(MatchField::Iif.named("pst-c-*")),
+        FirewallRule::to(goto("from_tunnel")).when(MatchField::Iif.named("pst-x-*")),
         // With br_netfilter = 1 neighbour discovery between pods passes here, and the guard would kill all IPv6
         // between them. A routed packet never has hop limit 255 in forward (RFC 4861, 7.1.1), and link-local
         // multicast is never routed.
@@ -345,7 +349,7 @@ fn no_service(context: &FirewallContext<'_>) -> Vec<FirewallRule> {
         .when(MatchField::L4Proto.is("{ tcp, udp }"))]);
     for family in Family::BOTH {
         // A tunnel leads to its own address and through this node, and to no other address of this node.
-        for tunnels in ["pst-s-*", "pst-c-*"] {
+        for tunnels in ["pst-s-*", "pst-c-*", "pst-x-*"] {
             rules.push(
                 FirewallRule::to(Target::Drop)
                     .counted(NO_SERVICE)
@@ -381,12 +385,14 @@ fn local_out(context: &FirewallContext<'_>) -> Vec<FirewallRule> {
                 ))
         })
         .collect();
-    rules.push(
-        FirewallRule::to(Target::Drop)
-            .counted(NO_LEASE)
-            .when(MatchField::NfProto.outside(LEASE))
-            .when(MatchField::Oif.named("pst-c-*")),
-    );
+    for tunnels in ["pst-c-*", "pst-x-*"] {
+        rules.push(
+            FirewallRule::to(Target::Drop)
+                .counted(NO_LEASE)
+                .when(MatchField::NfProto.outside(LEASE))
+                .when(MatchField::Oif.named(tunnels)),
+        );
+    }
     rules.extend(stray_answers(context));
     rules
 }

@@ -297,7 +297,8 @@ fn scope_entries<'a>(
         EgressPath::LocalExit => {
             let served = scope.local_exit();
             let served = served.map(|exit| (Keyed::LocalExit(exit), None));
-            [to_main()].into_iter().chain(served).collect()
+            let local = steered(local_chain(context, scope));
+            [local].into_iter().chain(served).collect()
         }
         EgressPath::NodeUplink | EgressPath::Blocked { .. } => Vec::new(),
     }
@@ -339,4 +340,11 @@ fn entries<'a>(
         out.push((halved("dns"), None));
     }
     out
+}
+
+/// The chain that gives the mark of a pod on its own gateway: the main one, or that of the session with a server outside.
+fn local_chain(context: &FirewallContext<'_>, scope: &Scope) -> String {
+    let session = scope.local_exit().zip(context.body());
+    let session = session.and_then(|(exit, body)| body.external_session(exit));
+    session.map_or_else(|| TO_MAIN.to_owned(), |session| mark_chain(&session.exit))
 }

@@ -19,13 +19,24 @@ pub(super) const TO_MAIN: &str = "to_main";
 
 pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
     let settings = context.inputs.settings;
-    let mut rules = vec![
+    // What clients send through this gateway to a server outside.
+    let held = context.body().into_iter().flat_map(|body| {
+        let served = body.nat.iter();
+        served.filter(|served| body.external_session(&served.exit).is_some())
+    });
+    let mut rules: Vec<FirewallRule> = held
+        .map(|served| {
+            FirewallRule::to(goto(mark_chain(&served.exit)))
+                .when(MatchField::Iif.named(&served.interface))
+        })
+        .collect();
+    rules.extend([
         // What clients send through this gateway: its lock knows the tunnel ranges too.
         FirewallRule::to(goto(TO_MAIN)).when(MatchField::Iif.named("pst-s-*")),
         FirewallRule::to(Target::Accept).when(MatchField::Iif.outside("podlinks")),
         // Nobody else's value under our mask.
         FirewallRule::to(Target::ClearMark(settings.mark_mask)),
-    ];
+    ]);
     for family in Family::BOTH {
         // NodeLocal DNSCache keeps questions to its address out of connection tracking, and so out of the redirect: the cache
         // would ask for the pod by the node.
@@ -53,14 +64,14 @@ pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
             settings.masked(Mark::MAIN),
         ))],
     );
-    for route in context.body().iter().flat_map(|body| &body.routes) {
+    let used = context.body().into_iter().flat_map(|body| &body.routes);
+    let used = used.map(|route| (&route.exit, route.mark));
+    let held = context.body().into_iter().flat_map(|body| &body.external);
+    let held = held.map(|session| (&session.exit, session.mark));
+    for (exit, mark) in used.chain(held) {
         // One chain an exit and not `mark set map`: a map cannot keep foreign bits.
-        chains.plain(
-            mark_chain(&route.exit),
-            vec![FirewallRule::to(Target::SetMark(
-                settings.masked(route.mark),
-            ))],
-        );
+        let set = Target::SetMark(settings.masked(mark));
+        chains.plain(mark_chain(exit), vec![FirewallRule::to(set)]);
     }
     dns(context, chains);
 }

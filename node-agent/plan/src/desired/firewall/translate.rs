@@ -100,19 +100,18 @@ fn snat(exit: &ServedExit, family: Family) -> Option<Target> {
 /// Into a tunnel only with that tunnel's own address. A tunnel without an address of the family would get the node's
 /// own address inside.
 fn from_tunnels() -> Vec<FirewallRule> {
-    Family::BOTH
-        .into_iter()
-        .map(|family| {
-            FirewallRule::to(Target::Drop)
-                .counted(TUNNEL_SOURCE)
-                .when(apart(
-                    [MatchField::Oif, MatchField::Saddr(family)],
-                    halved("tun", family),
-                ))
-                .when(MatchField::NfProto.is(family))
-                .when(MatchField::Oif.named("pst-c-*"))
-        })
-        .collect()
+    let drop = |family: Family, tunnels| {
+        FirewallRule::to(Target::Drop)
+            .counted(TUNNEL_SOURCE)
+            .when(apart(
+                [MatchField::Oif, MatchField::Saddr(family)],
+                halved("tun", family),
+            ))
+            .when(MatchField::NfProto.is(family))
+            .when(MatchField::Oif.named(tunnels))
+    };
+    let of = |tunnels| Family::BOTH.map(|family| drop(family, tunnels));
+    [of("pst-c-*"), of("pst-x-*")].concat()
 }
 
 /// Out of a served tunnel with the exit's address; never with a tunnel address.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use postern_compile::gate::{Approval, PendingApproval};
+use postern_compile::publish::CredentialStore;
 use postern_compile::snapshot::{
     CompilerMemory, CompilerSettings, Definitions, Freshness, Guard, PathFault, Possession,
     ReportedExit, ReportedKey, ReportedScope, SnapshotNamespace, SnapshotNode, SnapshotPod,
@@ -17,6 +18,7 @@ use postern_crds::conditions::{Finding, Reason};
 use postern_crds::node_report::AddressFamily;
 use postern_crds::{EgressPolicy, ExitNode};
 use postern_intent::body::{Class, EgressPath, FORMAT_VERSION};
+use postern_intent::credential::SecretBytes;
 use postern_intent::{
     ClusterDocument, ExitName, NodeDocument, NodeName, SectionDigest, Serial, Uid, WgKey,
 };
@@ -44,6 +46,10 @@ pub(crate) struct World {
     pub(crate) memory: CompilerMemory,
     pub(crate) approvals: Vec<Approval>,
     pub(crate) services: Vec<SnapshotService>,
+    /// Credentials of external exits, by Secret.
+    pub(crate) credentials: CredentialStore,
+    /// Keys for credentials that nodes report, where they are not their first ones; none: they report none.
+    pub(crate) credentials_keys: BTreeMap<String, Option<WgKey>>,
     pub(crate) definitions: Definitions,
     /// Nodes whose agents are away, and when each last read its kernel back.
     pub(crate) away: BTreeMap<String, Timestamp>,
@@ -95,6 +101,8 @@ impl World {
             memory: CompilerMemory::default(),
             approvals: Vec::new(),
             services: Vec::new(),
+            credentials: CredentialStore::default(),
+            credentials_keys: BTreeMap::new(),
             definitions: Definitions::Serving,
             away: BTreeMap::new(),
             unsealed: BTreeSet::new(),
@@ -160,6 +168,28 @@ impl World {
         self.nodes.insert(name, node);
     }
 
+    /// A pod with an address of its own.
+    pub(crate) fn add_pod(&mut self, namespace: &str, name: &str, node: &str, number: usize) {
+        let pod = SnapshotPod {
+            namespace: namespace.parse().expect("a namespace"),
+            name: name.parse().expect("a name"),
+            uid: format!("uid-{name}").parse().expect("a UID"),
+            node: node.parse().expect("a node"),
+            labels: BTreeMap::new(),
+            attachment: Default::default(),
+            addresses: [format!("10.244.99.{number}").parse().expect("an address")].into(),
+            lifecycle: Default::default(),
+        };
+        self.namespaces
+            .entry(namespace.to_owned())
+            .or_insert_with(|| SnapshotNamespace {
+                name: namespace.parse().expect("a namespace"),
+                labels: BTreeMap::new(),
+                lifecycle: Default::default(),
+            });
+        self.pods.insert(format!("{namespace}/{name}"), pod);
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         let ceiling = &self.settings.ceiling;
         let reports = self.nodes.values().map(|node| {
@@ -175,6 +205,11 @@ impl World {
                         .copied()
                         .unwrap_or(Possession::Proved),
                 }),
+                credentials_key: self
+                    .credentials_keys
+                    .get(&name)
+                    .copied()
+                    .unwrap_or_else(|| Some(Self::key(&format!("credentials-{name}")))),
                 ledger_serial: self.ledgers.get(&name).copied(),
                 ledger_cluster_serial: self.cluster_ledgers.get(&name).copied(),
                 applied_serial: self.ledgers.get(&name).copied(),
@@ -217,6 +252,7 @@ impl World {
             pods: self.pods.values().cloned().collect(),
             namespaces: self.namespaces.values().cloned().collect(),
             services: self.services.clone(),
+            credentials: self.credentials.facts(),
             reports: reports.collect(),
             previous: self.previous.clone(),
             previous_cluster: self.previous_cluster.clone(),
@@ -294,6 +330,7 @@ impl World {
                     gateway: None,
                     digest: Some(digest.clone()),
                     mtu: self.mtus.get(node).copied().or_else(|| asked(exit)),
+                    server: None,
                     judged: [AddressFamily::IPv4, AddressFamily::IPv6].into(),
                     faults: faults.clone(),
                 };
@@ -319,11 +356,16 @@ impl World {
             .filter(|(node, _)| is_written(node))
         {
             if let NodeOutcome::Publish(body) = outcome {
+                let mut body = body.clone();
+                let entropy = || Some(SecretBytes::new([9; 32]));
+                self.credentials
+                    .seal(&mut body, entropy)
+                    .expect("a credential");
                 body.check().expect("a body that its node accepts");
-                self.previous.insert(node.clone(), (**body).clone());
+                self.previous.insert(node.clone(), (*body).clone());
                 if !self.away.contains_key(node.as_str()) {
                     self.ledgers.insert(node.to_string(), body.serial);
-                    self.applied.insert(node.to_string(), (**body).clone());
+                    self.applied.insert(node.to_string(), (*body).clone());
                 }
             }
         }

@@ -1,0 +1,147 @@
+//! The session of an external exit: which node has it, and with which credential.
+
+use postern_intent::body::{ServerEndpoint, TunnelRole};
+use postern_intent::{Address, ExitName, NodeDocument, NodeName, WgKey};
+
+use crate::index::Index;
+use crate::snapshot::{CredentialFacts, ExternalTerms, Freshness, SessionHolder, SnapshotExit};
+
+/// The session with a server outside of the cluster, from the terms of the exit or, while an update is refused, from what is
+/// published.
+pub(crate) struct SessionOffer<'a> {
+    pub(crate) endpoint: &'a ServerEndpoint,
+    pub(crate) server_key: WgKey,
+    pub(crate) addresses: Vec<Address>,
+    /// The public half of the credential's private key.
+    pub(crate) public_key: WgKey,
+    pub(crate) fingerprint: &'a str,
+    /// The key of the node that has the session, to which the credential is encrypted.
+    pub(crate) recipient: WgKey,
+}
+
+/// Why no node can have the session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SessionLack {
+    /// The Secret of this name does not exist.
+    NoSecret(String),
+    /// The Secret of this name holds no credential, for this reason.
+    Malformed { secret: String, why: String },
+    /// This node, the first in the order, has reported no key to encrypt the credential to.
+    NoRecipient(NodeName),
+    /// This node had the session and did not say yet that it let go.
+    Held(NodeName),
+}
+
+/// Can the node have the session, as far as its reports show?
+pub(super) fn can_hold(index: &Index<'_>, exit: &ExitName, node: &NodeName) -> bool {
+    let report = index.reports.get(node);
+    let is_away =
+        report.is_some_and(|report| matches!(report.freshness, Freshness::Old | Freshness::Ahead));
+    !is_away && recipient(index, exit, node).is_some()
+}
+
+/// The session of an exit on the node that comes first.
+pub(super) fn session<'a>(
+    index: &Index<'a>,
+    exit: &SnapshotExit,
+    terms: &'a ExternalTerms,
+    gateway: &NodeName,
+) -> Result<SessionOffer<'a>, SessionLack> {
+    let secret = || terms.secret.clone();
+    let facts = index.snapshot.credentials.get(&terms.secret);
+    let (public_key, fingerprint) = match facts {
+        None => return Err(SessionLack::NoSecret(secret())),
+        Some(CredentialFacts::Malformed(why)) => {
+            return Err(SessionLack::Malformed {
+                secret: secret(),
+                why: why.clone(),
+            });
+        }
+        Some(CredentialFacts::Usable {
+            public_key,
+            fingerprint,
+        }) => (*public_key, fingerprint.as_str()),
+    };
+    if let Some(holder) = holder(index, &exit.name)
+        && holder.node != *gateway
+        && !has_let_go(index, &holder)
+    {
+        return Err(SessionLack::Held(holder.node));
+    }
+    let recipient = recipient(index, &exit.name, gateway);
+    Ok(SessionOffer {
+        endpoint: &terms.endpoint,
+        server_key: terms.server_key,
+        addresses: terms.addresses.clone(),
+        public_key,
+        fingerprint,
+        recipient: recipient.ok_or_else(|| SessionLack::NoRecipient(gateway.clone()))?,
+    })
+}
+
+/// The session as a document has it.
+pub(super) fn published_session<'a>(
+    document: &'a NodeDocument,
+    exit: &ExitName,
+) -> Option<SessionOffer<'a>> {
+    let mut sessions = document.external.iter();
+    let session = sessions.find(|session| &session.exit == exit)?;
+    let mut tunnels = document.tunnels.iter();
+    let tunnel = tunnels.find(|one| (one.role, &one.exit) == (TunnelRole::External, exit))?;
+    Some(SessionOffer {
+        endpoint: &session.endpoint,
+        server_key: tunnel.peers.first()?.public_key,
+        addresses: tunnel.addresses.iter().map(|net| net.addr()).collect(),
+        public_key: session.public_key,
+        fingerprint: &session.credential.fingerprint,
+        recipient: session.credential.recipient,
+    })
+}
+
+/// The key that the node proves in its report. While there is no report, as before an agent's first one after a restore, the
+/// one to which its published credential is encrypted.
+fn recipient(index: &Index<'_>, exit: &ExitName, node: &NodeName) -> Option<WgKey> {
+    if let Some(report) = index.reports.get(node) {
+        return report.credentials_key;
+    }
+    let uid = &index.nodes.get(node)?.uid;
+    let document = index.published.documents.get(node)?;
+    let is_same = document.node.uid == *uid;
+    let mut sessions = document.external.iter();
+    let session = sessions.find(|session| &session.exit == exit)?;
+    is_same.then_some(session.credential.recipient)
+}
+
+/// The node that has the session, or had it last: by what is published, else by what is remembered.
+fn holder(index: &Index<'_>, exit: &ExitName) -> Option<SessionHolder> {
+    let published = published_holders(index.published.documents.values());
+    let mut published = published.filter(|(of, _)| *of == exit);
+    let published = published.next().map(|(_, holder)| holder);
+    published.or_else(|| index.snapshot.memory.holders.get(exit).cloned())
+}
+
+/// The sessions that documents have, with their nodes.
+pub(crate) fn published_holders<'a>(
+    documents: impl Iterator<Item = &'a NodeDocument>,
+) -> impl Iterator<Item = (&'a ExitName, SessionHolder)> {
+    documents.flat_map(|document| {
+        document.external.iter().map(|session| {
+            let holder = SessionHolder {
+                node: document.node.name.clone(),
+                uid: document.node.uid.clone(),
+                serial: document.serial,
+                until: document.not_after,
+            };
+            (&session.exit, holder)
+        })
+    })
+}
+
+/// A later document of the node says nothing of the session, and the node has applied it and read it back; or the last one
+/// with it has run out, and the kernel's lease with it.
+fn has_let_go(index: &Index<'_>, holder: &SessionHolder) -> bool {
+    let report = index.reports.get(&holder.node);
+    let report = report.filter(|report| report.uid == holder.uid);
+    let applied = report.and_then(|report| report.applied_serial);
+    applied.is_some_and(|applied| applied > holder.serial) || index.snapshot.now >= holder.until
+}
