@@ -172,7 +172,11 @@ mod tests {
     fn written(has: Option<ShownKeySet>, shown: Option<ShownKeySet>) -> Option<ShownKeySet> {
         let (ring, document) = (Arc::new(ring(1)), document());
         let published = Arc::new(spec(&document, &ring, has).expect("a spec"));
-        let signer = IntentSigner { ring, shown };
+        let signer = IntentSigner {
+            ring,
+            shown,
+            credentials: CredentialStore::default(),
+        };
         let signed = signer.resign::<NodeDocument>(&published);
         signed
             .expect("a signature")

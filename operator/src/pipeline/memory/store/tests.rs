@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use flate2::{Compression, GzBuilder};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
-use postern_compile::snapshot::RememberedPolicy;
+use postern_compile::snapshot::{RememberedPolicy, RememberedUplink};
 
 use super::{LoadedMemory, MemoryContents, MemoryStore, PageName, PageWrites};
 
