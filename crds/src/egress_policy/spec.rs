@@ -280,7 +280,7 @@ pub enum EstablishedFlows {
     /// They are cut.
     #[default]
     Cut,
-    /// They may finish.
+    /// They may finish by the same exit, where they were let out while the policy said `Keep`.
     Keep,
 }
 

@@ -167,7 +167,7 @@ fn a_policy_that_uses_everything_honoured_is_named_nowhere() {
             "/spec/limits",
             json!({"connections": 1000, "newConnectionsPerSecond": 100, "packetsPerSecond": 20_000, "bytesPerSecond": "10Mi"}),
         ),
-        ("/spec/establishedFlows", json!("Cut")),
+        ("/spec/establishedFlows", json!("Keep")),
         ("/spec/audit", json!({"log": "None"})),
         ("/spec/enforcement", json!("Enforce")),
     ];
@@ -178,7 +178,7 @@ fn a_policy_that_uses_everything_honoured_is_named_nowhere() {
 #[test]
 fn the_message_names_field_value_and_what_to_write() {
     let edits = [
-        ("/spec/establishedFlows", json!("Keep")),
+        ("/spec/enforcement", json!("Observe")),
         ("/spec/audit", json!({"log": "All"})),
     ];
     let object = samples::edited("EgressPolicy", &edits);
@@ -186,8 +186,8 @@ fn the_message_names_field_value_and_what_to_write() {
     assert_eq!(
         message(&not_implemented(&policy)),
         "not honoured by this version: \
-         spec.establishedFlows: Keep (connections are cut when the policy becomes stricter; write establishedFlows: Cut); \
-         spec.audit.log: All (nothing is logged per connection yet; write log: None)"
+         spec.audit.log: All (nothing is logged per connection yet; write log: None); \
+         spec.enforcement: Observe (every policy blocks; write enforcement: Enforce)"
     );
 }
 

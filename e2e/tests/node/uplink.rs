@@ -44,9 +44,8 @@ fn pods_leave_by_the_uplink_of_their_node_as_the_rules_say_and_ask_for_names_the
 
     // The CNI of a node may masquerade nothing.
     let plain = "for program in iptables ip6tables; do $program -t nat -F POSTROUTING; done; \
-                 nft delete table inet cni_plugins_masquerade; nft list ruleset | grep -v 'pst-c' | grep -c CNI-; true";
-    let left = scene.lab.shell(NODE, plain).unwrap();
-    println!("{left:?}");
+                 nft delete table inet cni_plugins_masquerade; true";
+    scene.lab.shell(NODE, plain).unwrap();
 
     apply("defaultAction: Allow\n  dns: {mode: Block}");
     answers("everything is allowed", second(&scene.web, 7), "udp");

@@ -9,15 +9,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use postern_intent::body::{
     Access, BlockedReason, Body, Class, EgressPath, Rule, RulePortRange, RuleProtocol, Scope,
-    TermsDnsMode, TermsLimits, TermsReplies,
+    TermsDnsMode, TermsEstablishedFlows, TermsLimits, TermsReplies,
 };
 use postern_intent::{Address, Prefix};
 use postern_plan::Desired;
-use postern_plan::desired::names::{granted_set, kept_set};
-use postern_plan::evaluate::{Conntrack, CtDirection, CtState, Grants, Packet, Transport};
+use postern_plan::desired::names::{flows_set, granted_set, kept_set};
+use postern_plan::evaluate::{
+    Conntrack, CtDirection, CtState, Grants, KeptFlows, Packet, Transport,
+};
 use postern_plan::host::Family;
 
-use crate::fixture::{OwnedInputs, client, gateway, pod, word};
+use crate::fixture::{OwnedInputs, client, gateway, pod, scope_id, word};
 
 /// The seed of this run: the one that `POSTERN_SEED` names, else another one in every run. It is printed, so that a failed
 /// run can be tried again.
@@ -153,6 +155,8 @@ pub struct Scene {
     pub leases: Vec<Family>,
     /// What answers for names granted.
     pub grants: Grants,
+    /// Sets in which each packet's connection stands.
+    pub kept: KeptFlows,
 }
 
 impl Scene {
@@ -172,6 +176,10 @@ impl Scene {
         let grants = grants(dice, &body.firewall[0]);
         let world = OwnedInputs::of(Some(body));
         let desired = Desired::from_inputs(&world.inputs());
+        let kept = match dice.below(2) {
+            0 => KeptFlows::new(),
+            _ => [flows_set(&scope_id())].into(),
+        };
         let leases = match dice.below(6) {
             0 => Vec::new(),
             1 => vec![Family::V6],
@@ -182,6 +190,7 @@ impl Scene {
             desired,
             leases,
             grants,
+            kept,
         }
     }
 
@@ -223,6 +232,9 @@ fn edit(dice: &mut Dice, body: &mut Body) {
     }
     if body.nat.is_empty() && dice.one_in(6) {
         scope.way = EgressPath::NodeUplink;
+    }
+    if dice.one_in(3) {
+        scope.terms.established_flows = TermsEstablishedFlows::Keep;
     }
     scope.terms.rules = (0..dice.below(5))
         .map(|number| rule(dice, number))

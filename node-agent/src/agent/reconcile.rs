@@ -210,6 +210,7 @@ impl<H: Host> Agent<H> {
             self.kernel.facts.addresses = Some(addresses.map(ipnet::IpNet::addr).collect());
         }
         self.kernel.facts.failed_open = self.may_be_open(&reading.observed, &reading.gaps);
+        self.kernel.facts.uncut = self.uncut();
     }
 
     /// What differs from what this agent left behind was changed by somebody else.

@@ -70,7 +70,7 @@ pub enum TermsReplies {
 pub enum TermsEstablishedFlows {
     /// Their conntrack entries are deleted.
     Cut,
-    /// They may end by themselves, as far as the rules let them.
+    /// They may end by themselves, by the same way out.
     Keep,
 }
 

@@ -43,14 +43,14 @@ const REFUSED: [(&str, &str, &str, Expected, &str); 5] = [
         "NotImplemented",
     ),
     (
-        "keep",
+        "observed",
         "eu",
-        "establishedFlows: Keep",
+        "enforcement: Observe",
         (
             "Accepted",
             "False",
             "NotImplemented",
-            "spec.establishedFlows: Keep",
+            "spec.enforcement: Observe",
         ),
         "NotImplemented",
     ),

@@ -36,15 +36,24 @@ impl Talk {
 
     /// Echo requests with one identifier. It ends after three seconds without a reply.
     pub(crate) fn echo(lab: &TestLab, pod: &PodRecord, family: usize) -> Self {
+        Self::asking(lab, pod, family, "icmp")
+    }
+
+    /// Datagrams to port 7 from one port. It ends as [`Talk::echo`] does.
+    pub(crate) fn datagrams(lab: &TestLab, pod: &PodRecord, family: usize) -> Self {
+        Self::asking(lab, pod, family, "udp")
+    }
+
+    fn asking(lab: &TestLab, pod: &PodRecord, family: usize, protocol: &str) -> Self {
         let (to, program) = (pod.world[family], lab_program());
         let start = |out: &str| {
             format!(
-                "missed=0; {program} send --protocol icmp --every 50ms --to {to} 2>/dev/null | while read -r line; do \
+                "missed=0; {program} send --protocol {protocol} --every 50ms --to {to} 2>/dev/null | while read -r line; do \
                  case $line in *'\"received\":0,'*) missed=$((missed + 1)); [ $missed -lt 3 ] || exit 0;; \
                  *) missed=0; echo \"$line\" >> {out};; esac; done"
             )
         };
-        Self::start(lab, pod, &format!("echoes of {to}"), start)
+        Self::start(lab, pod, &format!("{protocol} to {to}"), start)
     }
 
     fn start(lab: &TestLab, pod: &PodRecord, what: &str, line: impl Fn(&str) -> String) -> Self {

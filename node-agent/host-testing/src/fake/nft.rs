@@ -218,7 +218,9 @@ fn chains(rule: &FirewallRule) -> impl Iterator<Item = &str> {
 
 fn sets(rule: &FirewallRule) -> impl Iterator<Item = &str> {
     let map = match &rule.target {
-        Target::SaddrMap(_, map) | Target::Keep(_, map) => Some(map.as_str()),
+        Target::SaddrMap(_, map) | Target::Keep(_, map) | Target::KeepFlow(map) => {
+            Some(map.as_str())
+        }
         _ => None,
     };
     let matched = rule.matches.iter().filter_map(|one| match &one.operand {

@@ -133,7 +133,8 @@ fn set_type(types: &[String], body: &Map<String, Value>) -> Option<SetType> {
         "inet_proto" => Some(KeyType::Protocol),
         "inet_service" => Some(KeyType::Port),
         "nf_proto" => Some(KeyType::Family),
-        // nft 1.0.6 prints no more than this of `typeof @th,64,128`, the only raw expression that we use.
+        // nft 1.0.6 prints no more than this of `typeof ct id` and `typeof @th,64,128`; only connections come and go.
+        "integer" if body.contains_key("size") => Some(KeyType::Connection),
         "integer" => Some(KeyType::NeighbourTarget),
         _ => None,
     });

@@ -74,6 +74,8 @@ pub struct HostFacts {
     pub tunnel_backend: Option<TunnelBackend>,
     /// Scopes that may use the node's uplink, because their exit was lost for longer than the body allows to wait.
     pub failed_open: BTreeSet<ScopeId>,
+    /// Addresses with flows of former classes in connection tracking that could not be cut yet.
+    pub uncut: BTreeSet<Address>,
     /// Addresses on the node's own interfaces; none: not known, as in a plan that is made away from the node.
     pub addresses: Option<BTreeSet<Address>>,
     /// Sessions of external exits whose credential this node could read, by their device, with the server's address; none:

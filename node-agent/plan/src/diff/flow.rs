@@ -6,9 +6,10 @@ use postern_intent::{Body, ScopeId};
 
 use crate::desired::{AddressClass, Classified, Desired, names};
 use crate::flow::{CutExtent, Cuts};
+use crate::ruleset::{FirewallRule, Target};
 
-/// Addresses whose class changed, those of scopes whose chains changed, where the scope cuts established flows, and those of
-/// the users of a served exit that leaves with another source now.
+/// Addresses whose class changed, those of scopes whose way out changed, those of scopes whose rules changed, where the scope
+/// cuts established flows, and those of the users of a served exit that leaves with another source now.
 ///
 /// Whom nobody selected loses nothing: a released pod that comes or goes owes no cut, because its flows kept nothing that
 /// its successor at the address could misuse.
@@ -21,17 +22,15 @@ pub fn cuts(before: &Desired, after: &Desired, body: Option<&Body>) -> Cuts {
             cuts.insert(*address, extent);
         }
     }
-    let changed = |chain: &String| {
-        before.ruleset.inet.chains.get(chain) != after.ruleset.inet.chains.get(chain)
-    };
+    let changed = |chain: String| rules_of(before, &chain) != rules_of(after, &chain);
     let keeps = |scope: &ScopeId| {
         body.and_then(|body| body.firewall.iter().find(|s| &s.id == scope))
             .is_some_and(|scope| scope.terms.established_flows == TermsEstablishedFlows::Keep)
     };
     for (address, classified) in &after.classes {
         if let AddressClass::Scope(scope) = &classified.class
-            && !keeps(scope)
-            && (changed(&names::scope_chain(scope)) || changed(&names::way_chain(scope)))
+            && (changed(names::way_chain(scope))
+                || !keeps(scope) && changed(names::scope_chain(scope)))
         {
             cuts.entry(*address).or_insert(CutExtent::Outgoing);
         }
@@ -46,6 +45,13 @@ pub fn cuts(before: &Desired, after: &Desired, body: Option<&Body>) -> Cuts {
         }
     }
     cuts
+}
+
+/// The rules of a chain, without those that only remember what is let out.
+fn rules_of<'a>(desired: &'a Desired, chain: &str) -> Option<Vec<&'a FirewallRule>> {
+    let rules = desired.ruleset.inet.chains.get(chain)?.rules.iter();
+    let judging = rules.filter(|rule| !matches!(rule.target, Target::KeepFlow(_)));
+    Some(judging.collect())
 }
 
 fn extent(old: Option<&Classified>, new: Option<&Classified>) -> Option<CutExtent> {

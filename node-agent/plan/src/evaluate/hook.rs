@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::matching::{Expiring, FieldValue, Grants, Leases, MatchSubject, find, holds};
+use super::matching::{Expiring, FieldValue, Grants, KeptFlows, Leases, MatchSubject, find, holds};
 use super::packet::{CtDirection, CtState, Frame, Packet};
 use crate::host::Family;
 use crate::ruleset::{
@@ -70,6 +70,8 @@ pub struct Evaluator<'a> {
     pub leases: Leases,
     /// What the kernel holds in sets of granted addresses.
     pub grants: Grants,
+    /// In which sets of open connections the kernel holds the packet's own one.
+    pub kept: KeptFlows,
     /// Addresses of outgoing interfaces, which a masquerade takes.
     pub addresses: BTreeMap<(String, Family), Address>,
 }
@@ -82,6 +84,7 @@ impl<'a> Evaluator<'a> {
             ruleset,
             leases: Family::BOTH.into_iter().collect(),
             grants: Grants::new(),
+            kept: KeptFlows::new(),
             addresses: BTreeMap::new(),
         }
     }
@@ -157,6 +160,7 @@ impl<'a> Evaluator<'a> {
         Expiring {
             leases: &self.leases,
             grants: &self.grants,
+            kept: &self.kept,
         }
     }
 
@@ -344,7 +348,7 @@ impl<S: HookInput> ChainWalk<'_, S> {
     ) -> Option<ChainVerdict> {
         let decides = !matches!(
             target,
-            Target::Jump(_) | Target::Continue | Target::Keep(..)
+            Target::Jump(_) | Target::Continue | Target::Keep(..) | Target::KeepFlow(_)
         );
         if decides {
             self.outcome.traces.push(Trace {
@@ -388,7 +392,11 @@ impl<S: HookInput> ChainWalk<'_, S> {
                 self.outcome.redirected = Some(*port);
                 Some(ChainVerdict::End(Fate::Passes))
             }
-            Target::Mss(_) | Target::Continue | Target::SaddrMap(..) | Target::Keep(..) => None,
+            Target::Mss(_)
+            | Target::Continue
+            | Target::SaddrMap(..)
+            | Target::Keep(..)
+            | Target::KeepFlow(_) => None,
         }
     }
 

@@ -23,6 +23,8 @@ pub(super) enum FieldValue<'a> {
     Word(&'static str),
     /// 128 bits.
     Wide(u128),
+    /// The packet's own connection.
+    Connection,
 }
 
 /// The packet that the ruleset judges.
@@ -38,11 +40,15 @@ pub type Leases = BTreeSet<Family>;
 /// Addresses that the kernel holds in sets whose elements go by themselves, by the name of the set.
 pub type Grants = BTreeMap<String, BTreeSet<Address>>;
 
+/// Names of the sets in which the kernel holds the connection of the packet that is judged.
+pub type KeptFlows = BTreeSet<String>;
+
 /// What the kernel holds in sets whose elements no plan names.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expiring<'a> {
     pub(super) leases: &'a Leases,
     pub(super) grants: &'a Grants,
+    pub(super) kept: &'a KeptFlows,
 }
 
 impl Expiring<'_> {
@@ -53,6 +59,7 @@ impl Expiring<'_> {
                 let granted = self.grants.get(set);
                 granted.is_some_and(|granted| granted.contains(address))
             }
+            [FieldValue::Connection] => self.kept.contains(set),
             _ => false,
         }
     }
@@ -153,6 +160,7 @@ fn packet_value<'a>(field: &MatchField, packet: &'a Packet) -> Option<FieldValue
         MatchField::CtOriginalDaddr(family) => {
             tracked().and_then(|conntrack| address(*family, conntrack.original_destination))
         }
+        MatchField::CtId => tracked().map(|_| FieldValue::Connection),
         MatchField::HopLimit => {
             (packet.family() == Family::V6).then(|| FieldValue::Number(packet.hop_limit.into()))
         }
@@ -312,7 +320,7 @@ fn atom(value: &FieldValue<'_>) -> Option<Atom> {
         }
         FieldValue::Family(family) => Some(Atom::Family(*family)),
         FieldValue::Wide(number) => Some(Atom::Number(*number)),
-        FieldValue::Word(_) => None,
+        FieldValue::Word(_) | FieldValue::Connection => None,
     }
 }
 

@@ -23,6 +23,6 @@ mod packet;
 mod path;
 
 pub use hook::{Evaluator, Fate, HookOutcome, SourceRewrite, Trace};
-pub use matching::{Grants, Leases};
+pub use matching::{Grants, KeptFlows, Leases};
 pub use packet::{Conntrack, CtDirection, CtState, Frame, Packet, Payload, Transport};
 pub use path::{Hop, Passage, PathEnd};

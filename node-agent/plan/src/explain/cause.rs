@@ -157,6 +157,8 @@ impl Explaining<'_> {
                     EgressPath::Tunnel | EgressPath::LocalExit | EgressPath::NodeUplink => None,
                 },
             },
+            // An explanation is about the first packet of a connection, which is never kept.
+            RuleMeaning::KeptFlow => return None,
             RuleMeaning::Way => Cause::Way,
             RuleMeaning::PodBlocked => Cause::PodBlocked {
                 reason: self.blocked,

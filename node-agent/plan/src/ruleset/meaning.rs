@@ -8,6 +8,8 @@ pub enum RuleMeaning {
     PolicyRule(usize),
     /// The default action of the scope's terms.
     DefaultAction,
+    /// A connection that the scope let out before its rules became stricter.
+    KeptFlow,
     /// A special-use destination that the scope has no exception for.
     SpecialUse,
     /// A private destination that the scope may not reach.

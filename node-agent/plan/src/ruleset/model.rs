@@ -140,6 +140,8 @@ pub enum KeyType {
     Family,
     /// 128 bits of the transport header from bit 64 on: the target address of neighbour discovery (RFC 4861, 4.3).
     NeighbourTarget,
+    /// `ct id`.
+    Connection,
 }
 
 /// What a map's value is.
@@ -182,7 +184,8 @@ impl SetType {
     }
 }
 
-/// Addresses that the names of one rule may have at a time, in one family; and sources that a limit counts.
+/// Addresses that the names of one rule may have at a time, in one family; sources that a limit counts; and connections that
+/// one scope keeps.
 const GRANTS_OF_A_SET: u32 = 65_536;
 
 /// A set, or a map where its type has a value.
@@ -248,6 +251,12 @@ impl Set {
                 Self::granted(key)
             }
         }
+    }
+
+    /// An empty set of connections that packets fill. No plan names its elements.
+    #[must_use]
+    pub fn connections() -> Self {
+        Self::granted(KeyType::Connection)
     }
 
     #[must_use]

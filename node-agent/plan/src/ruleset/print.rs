@@ -24,6 +24,7 @@ impl fmt::Display for MatchField {
             Self::Saddr(family) => return write!(f, "{} saddr", ip(*family)),
             Self::Daddr(family) => return write!(f, "{} daddr", ip(*family)),
             Self::Mark(mask) => return write!(f, "meta mark & {mask:#x}"),
+            Self::CtId => "ct id",
             Self::CtOriginalSaddr(family) => return write!(f, "ct original {} saddr", ip(*family)),
             Self::CtOriginalDaddr(family) => return write!(f, "ct original {} daddr", ip(*family)),
             Self::Iif => "iifname",
@@ -103,12 +104,13 @@ impl fmt::Display for Target {
                     ip(*family)
                 )
             }
+            Self::KeepFlow(set) => write!(f, "update @{set} {{ ct id timeout {KEPT_FOR} }}"),
             Self::Continue => Ok(()),
         }
     }
 }
 
-/// How long the destination of an open connection is remembered after its last packet: as long as the kernel itself by default
+/// How long an open connection, or its destination, is remembered after its last packet: as long as the kernel itself by default
 /// keeps an idle TCP connection (`nf_conntrack_tcp_timeout_established`).
 const KEPT_FOR: &str = "5d";
 
@@ -165,7 +167,7 @@ impl Base {
 impl fmt::Display for SetType {
     /// `type ...` or `typeof ...` with flags, as nft wants it between braces.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let raw = self.key.contains(&KeyType::NeighbourTarget);
+        let raw = self.key.iter().any(|part| part.has_no_name());
         f.write_str(if raw { "typeof" } else { "type" })?;
         for (index, part) in self.key.iter().enumerate() {
             let separator = if index > 0 { " . " } else { " " };
@@ -200,6 +202,11 @@ impl SetType {
 }
 
 impl KeyType {
+    /// nft names no type for it, and takes the expression instead.
+    const fn has_no_name(self) -> bool {
+        matches!(self, Self::NeighbourTarget | Self::Connection)
+    }
+
     const fn word(self) -> &'static str {
         match self {
             Self::Ipv4 => "ipv4_addr",
@@ -210,6 +217,7 @@ impl KeyType {
             Self::Port => "inet_service",
             Self::Family => "nf_proto",
             Self::NeighbourTarget => "@th,64,128",
+            Self::Connection => "ct id",
         }
     }
 

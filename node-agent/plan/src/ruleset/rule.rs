@@ -48,6 +48,8 @@ pub enum MatchField {
     CtOriginalSaddr(Family),
     /// `ct original daddr`.
     CtOriginalDaddr(Family),
+    /// `ct id`: what tells a connection from every other one for as long as connection tracking knows it.
+    CtId,
     /// `ip6 hoplimit`.
     HopLimit,
     /// `icmpv6 type`.
@@ -134,6 +136,8 @@ pub enum Target {
     Mss(u16),
     /// The destination is put into this set, or stays there for longer. Where the set is full the rule ends here.
     Keep(Family, String),
+    /// The connection is put into this set, or stays there for longer. Where the set is full the rule ends here.
+    KeepFlow(String),
     Continue,
 }
 

@@ -1,17 +1,17 @@
 //! From what is there to what should be there: what is planned, and what is not planned any more once it is done.
 
-use postern_intent::WgKey;
-use postern_intent::body::{BlockedReason, Class};
-use postern_plan::desired::NodeClaim;
+use postern_intent::body::{Access, BlockedReason, Body, Class, EgressPath, TermsEstablishedFlows};
+use postern_intent::{Address, WgKey};
+use postern_plan::desired::{NodeClaim, names};
 use postern_plan::diff::firewall::{change, change_arp};
 use postern_plan::diff::flow;
 use postern_plan::diff::learned::Learned;
 use postern_plan::diff::table_state::FirewallState;
-use postern_plan::evaluate::{Evaluator, Fate, Frame, Payload};
+use postern_plan::evaluate::{CtState, Evaluator, Fate, Frame, Packet, Payload, Transport};
 use postern_plan::flow::{CutExtent, Cuts, FlowCut, FlowEntry};
 use postern_plan::host::MacAddress;
 use postern_plan::order::{ArpTables, PlanContext, Stage, TableChange, plan};
-use postern_plan::ruleset::{Edit, KeyType, NftCommand, Set, TableFamily, Transaction};
+use postern_plan::ruleset::{Edit, Hook, KeyType, NftCommand, Set, TableFamily, Transaction};
 use postern_plan::{Desired, Observed, Step};
 
 use crate::fixture::{OwnedInputs, client, gateway, pod, scope_id, word};
@@ -197,6 +197,59 @@ fn flows_are_cut_of_every_pod_whose_class_changed_and_of_nobody_else() {
     let outgoing = |address: &str| (word(address), CutExtent::Outgoing);
     let expected: Cuts = ["10.244.1.3", "fd00:10:244:1::3"].map(outgoing).into();
     assert_eq!(flow::cuts(&before, &after, Some(&body)), expected);
+}
+
+/// The client with this change, whose policy lets connections finish.
+fn keeping(change: fn(&mut Body)) -> (Desired, Body) {
+    let mut body = client();
+    body.firewall[0].terms.established_flows = TermsEstablishedFlows::Keep;
+    change(&mut body);
+    (desired(&OwnedInputs::of(Some(body.clone()))), body)
+}
+
+#[test]
+fn a_stricter_policy_that_keeps_connections_cuts_none_and_another_way_out_cuts_them() {
+    let stricter: fn(&mut Body) = |body| body.firewall[0].terms.default_action = Access::Deny;
+    let cutting = desired(&OwnedInputs::of(Some(client())));
+    let (before, unchanged) = keeping(|_| {});
+    assert_eq!(flow::cuts(&cutting, &before, Some(&unchanged)), Cuts::new());
+    let (after, body) = keeping(stricter);
+    assert_eq!(flow::cuts(&before, &after, Some(&body)), Cuts::new());
+    let outgoing = |address: &str| (word(address), CutExtent::Outgoing);
+    let all: Cuts = ["10.244.1.2", "fd00:10:244:1::2"].map(outgoing).into();
+    let (other, body) = keeping(|body| body.firewall[0].way = EgressPath::NodeUplink);
+    assert_eq!(flow::cuts(&before, &other, Some(&body)), all);
+    let mut body = client();
+    stricter(&mut body);
+    let cut = desired(&OwnedInputs::of(Some(body.clone())));
+    assert_eq!(flow::cuts(&before, &cut, Some(&body)), all);
+}
+
+#[test]
+fn an_address_whose_old_flows_are_not_cut_yet_keeps_no_connection() {
+    let (_, body) = keeping(|_| {});
+    let mut world = OwnedInputs::of(Some(body));
+    let keeps = |world: &OwnedInputs, address: &str| {
+        let desired = desired(world);
+        let mut evaluator = Evaluator::new(&desired.ruleset);
+        evaluator.kept = [names::flows_set(&scope_id())].into();
+        let transport = Transport::Udp {
+            sport: 4000,
+            dport: 25,
+        };
+        let to = match word::<Address>(address) {
+            Address::V4(_) => "169.254.169.254",
+            Address::V6(_) => "fe80::9",
+        };
+        let mut packet = Packet::new(word(address), word(to), transport);
+        packet.conntrack.state = CtState::Established;
+        (packet.iif, packet.oif) = ("cni0".to_owned(), "pst-c-eu".to_owned());
+        evaluator.hook(Hook::Forward, &mut packet).fate == Fate::Passes
+    };
+    let both = ["10.244.1.2", "fd00:10:244:1::2"];
+    assert_eq!(both.map(|address| keeps(&world, address)), [true; 2]);
+    world.facts.uncut = both.map(word).into();
+    assert_eq!(both.map(|address| keeps(&world, address)), [false; 2]);
 }
 
 #[test]

@@ -167,6 +167,13 @@ pub fn limit_set(measure: LimitMeasure, most: u64, family: Family) -> String {
     format!("limit_{}_{most}_{}", measure.word(), family.digit())
 }
 
+/// The set of the connections that a scope keeps. The hash is long, because a tenant chooses the names of policies.
+#[must_use]
+pub fn flows_set(scope: &ScopeId) -> String {
+    let digest = Sha256::digest(scope.as_str().as_bytes());
+    format!("flows_{}_{}", plain(scope.as_str()), hex(&digest[..12]))
+}
+
 /// The chain of a scope in the guard.
 #[must_use]
 pub fn scope_chain(scope: &ScopeId) -> String {

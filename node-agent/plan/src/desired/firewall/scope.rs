@@ -1,7 +1,8 @@
 //! One chain a scope, the same order in each: inside, lease, replies, special use, LAN, rules, the one way out, limits.
 
 use postern_intent::body::{
-    Access, EgressPath, PortSpan, Rule, RuleProtocol, Scope, ServedExit, TermsReplies,
+    Access, EgressPath, PortSpan, Rule, RuleProtocol, Scope, ServedExit, TermsEstablishedFlows,
+    TermsReplies,
 };
 use postern_intent::{IfName, Prefix};
 
@@ -14,14 +15,16 @@ use super::context::{Chains, FirewallContext};
 use super::guard::lease_rule;
 use super::limits;
 use super::names::{
-    granted_set, halved, kept_set, named_chain, offered_chain, public_chain, scope_chain, way_chain,
+    flows_set, granted_set, halved, kept_set, named_chain, offered_chain, public_chain,
+    scope_chain, way_chain,
 };
 use crate::desired::ranges::{aggregate, lan_ranges, of_family};
 
 pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
     for scope in context.body().iter().flat_map(|body| &body.firewall) {
-        chains.plain(scope_chain(&scope.id), policy(scope));
+        chains.plain(scope_chain(&scope.id), policy(context, scope));
         let way = limits::before_accept(way(context, scope), &scope.terms.limits);
+        let way = remembering(scope, way);
         chains.plain(way_chain(&scope.id), way);
         for (position, rule) in scope.terms.rules.iter().enumerate() {
             if !rule.names.is_empty() {
@@ -39,13 +42,14 @@ pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
     }
 }
 
-fn policy(scope: &Scope) -> Vec<FirewallRule> {
+fn policy(context: &FirewallContext<'_>, scope: &Scope) -> Vec<FirewallRule> {
     let mut rules = vec![FirewallRule::to(jump("inside"))];
     if matches!(scope.way, EgressPath::Blocked { .. }) {
         rules.push(FirewallRule::to(goto("refuse")).meaning(RuleMeaning::ScopeBlocked));
         return rules;
     }
     rules.push(lease_rule());
+    rules.extend(kept(context, scope));
     if scope.terms.replies == TermsReplies::Services {
         rules.push(FirewallRule::to(jump("replies")));
     }
@@ -72,6 +76,46 @@ fn policy(scope: &Scope) -> Vec<FirewallRule> {
     });
     rules.push(otherwise.meaning(RuleMeaning::DefaultAction));
     rules
+}
+
+/// Does the scope let connections finish that a stricter policy would refuse?
+fn keeps(scope: &Scope) -> bool {
+    scope.terms.established_flows == TermsEstablishedFlows::Keep
+}
+
+/// What the scope let out once goes on, whatever its rules say now: a packet of a connection that the pod opened, that was
+/// answered, and that the way out put into the set of this scope. An address whose old flows are not cut yet keeps nothing:
+/// they may be those of another pod.
+fn kept(context: &FirewallContext<'_>, scope: &Scope) -> Vec<FirewallRule> {
+    if !keeps(scope) {
+        return Vec::new();
+    }
+    let uncut = context.inputs.facts.uncut.iter();
+    let uncut: Vec<Prefix> = uncut.copied().map(Prefix::host).collect();
+    let rule = |family: Family| {
+        let rule = FirewallRule::to(goto(way_chain(&scope.id)))
+            .meaning(RuleMeaning::KeptFlow)
+            .when(MatchField::CtId.within(flows_set(&scope.id)))
+            .when(MatchField::CtState.is("established"))
+            .when(MatchField::CtDirection.is("original"));
+        match &of_family(&uncut, family)[..] {
+            [] => rule.when(MatchField::NfProto.is(family)),
+            uncut => rule.when(MatchField::Saddr(family).is_not(uncut)),
+        }
+    };
+    Family::BOTH.map(rule).into()
+}
+
+/// The way out with a rule before its last one, which puts the connection of what is let out into the set of the scope.
+fn remembering(scope: &Scope, mut way: Vec<FirewallRule>) -> Vec<FirewallRule> {
+    if keeps(scope)
+        && let Some(accept) = way.pop_if(|last| last.target == Target::Accept)
+    {
+        let keep = FirewallRule::to(Target::KeepFlow(flows_set(&scope.id)));
+        way.push(keep.when(MatchField::CtDirection.is("original")));
+        way.push(accept);
+    }
+    way
 }
 
 /// Where a destination goes that is allowed and that no rule names as private.

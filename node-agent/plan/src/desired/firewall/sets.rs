@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use postern_intent::body::{Body, EgressPath, Scope};
+use postern_intent::body::{Body, EgressPath, Scope, TermsEstablishedFlows};
 use postern_intent::{Address, Prefix, ScopeId};
 
 use crate::binding::Binding;
@@ -18,7 +18,7 @@ use super::context::FirewallContext;
 use super::limits;
 use super::names::{
     BY_UPLINK, GUARD_MAP, LAST_MAP, LAST_RELEASED_CHAIN, LOCAL_SET, RELEASED_CHAIN, STEER_MAP,
-    granted_set, halved, kept_set, last_chain, local_exit_set, mark_chain, scope_chain,
+    flows_set, granted_set, halved, kept_set, last_chain, local_exit_set, mark_chain, scope_chain,
 };
 use super::steer::TO_MAIN;
 use crate::desired::ranges::{lan_ranges, special_ranges};
@@ -112,10 +112,13 @@ pub(super) fn fixed(context: &FirewallContext<'_>) -> Sets {
     sets
 }
 
-/// Sets for each rule with names, of each scope of its own: two policies never share a grant.
+/// Sets for each rule with names, and for the connections of each scope that keeps them: two scopes never share one.
 fn granted(context: &FirewallContext<'_>) -> Sets {
     let mut sets = Sets::new();
     for scope in context.body().iter().flat_map(|body| &body.firewall) {
+        if scope.terms.established_flows == TermsEstablishedFlows::Keep {
+            sets.insert(flows_set(&scope.id), Set::connections());
+        }
         let rules = scope.terms.rules.iter();
         for rule in rules.filter(|rule| !rule.names.is_empty()) {
             for family in Family::BOTH {

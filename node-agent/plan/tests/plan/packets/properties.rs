@@ -1,6 +1,6 @@
 //! The properties, each as a judgement of one packet, so that a ruleset with a bug can be judged too.
 
-use postern_intent::body::EgressPath;
+use postern_intent::body::{EgressPath, TermsEstablishedFlows};
 use postern_plan::evaluate::{Conntrack, CtDirection, CtState, Evaluator, Fate, Packet, PathEnd};
 use postern_plan::host::Family;
 use postern_plan::ruleset::{Hook, Ruleset};
@@ -33,6 +33,7 @@ fn evaluator<'a>(scene: &Scene, ruleset: &'a Ruleset) -> Evaluator<'a> {
     let mut evaluator = Evaluator::new(ruleset);
     evaluator.leases = scene.leases.iter().copied().collect();
     evaluator.grants.clone_from(&scene.grants);
+    evaluator.kept.clone_from(&scene.kept);
     let addresses = [
         ("pst-c-eu", "198.18.0.11"),
         ("pst-c-eu", "fd64::11"),
@@ -113,7 +114,7 @@ pub(super) fn the_policy_means_what_it_says(
 }
 
 /// What the guard lets out of a connection that the pod opened and that was answered is what the policy allows, with the
-/// destinations that its names were granted once. Only the guard is asked, because translation sees first packets only.
+/// destinations that its names were granted once, and what it lets finish. Only the guard is asked, because translation sees first packets only.
 pub(super) fn an_open_connection_goes_on_where_the_policy_says(
     scene: &Scene,
     ruleset: &Ruleset,
@@ -135,8 +136,10 @@ pub(super) fn an_open_connection_goes_on_where_the_policy_says(
         let served = body.nat.iter().find(|served| &served.exit == exit);
         served.is_some_and(|served| exit_offers(body, served, &packet))
     });
+    let keeps = scope.terms.established_flows == TermsEstablishedFlows::Keep;
+    let is_kept = keeps && !scene.kept.is_empty();
     let wanted = scene.leases.contains(&packet.family())
-        && policy_allows(scope, &scene.grants, &packet)
+        && (is_kept || policy_allows(scope, &scene.grants, &packet))
         && offered;
     let outcome = evaluator(scene, ruleset).hook(Hook::Forward, &mut packet.clone());
     match (outcome.fate == Fate::Passes) == wanted {
