@@ -197,7 +197,7 @@ pub const FIELDS: &[HonouredField] = &[
     policy(
         "spec.dns.mode",
         SINCE_FIRST,
-        "With Filter: where the addresses of an answer cannot be written into the kernel, or the kernel has no room for them, the pod gets SERVFAIL and not the answer. The resolver that a pod chose is never asked.",
+        "With Filter: where the addresses of an answer cannot be written into the kernel, or the kernel has no room for them, the pod gets SERVFAIL and not the answer. The resolver that a pod chose is never asked. With Filter and Block, port 853 and port 443 of the resolvers in the operator's setting `encryptedResolvers` are refused whatever the rules say.",
     ),
     policy(
         "spec.dns.upstreams",

@@ -39,6 +39,7 @@ mod pod_start;
 mod probes;
 mod refused_batch;
 mod release;
+mod resolvers;
 mod terms;
 mod unselected;
 mod uplink;

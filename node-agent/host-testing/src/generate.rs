@@ -134,7 +134,7 @@ const PREFIXES: [&str; 12] = [
     "2620:fe::/48",
     "64:ff9b::/96",
 ];
-const PORTS: [u16; 10] = [22, 25, 79, 80, 443, 444, 8080, 8443, 30_080, 51_850];
+const PORTS: [u16; 11] = [22, 25, 79, 80, 443, 444, 853, 8080, 8443, 30_080, 51_850];
 
 /// Names of interfaces that a packet may leave by.
 pub const OUT: [&str; 7] = [
@@ -239,7 +239,11 @@ fn edit(dice: &mut Dice, body: &mut Body) {
     scope.terms.rules = (0..dice.below(5))
         .map(|number| rule(dice, number))
         .collect();
-    scope.terms.dns.mode = TermsDnsMode::Filter;
+    let names = scope.terms.rules.iter().any(|rule| !rule.names.is_empty());
+    scope.terms.dns.mode = match names || dice.one_in(2) {
+        true => TermsDnsMode::Filter,
+        false => TermsDnsMode::Forward,
+    };
     for served in &mut body.nat {
         served.lan = access(dice);
         if dice.one_in(3) {

@@ -16,6 +16,8 @@ pub enum QuestionOutcome {
     Blocked,
     /// No rule of the scope allows the name: `NXDOMAIN` or `REFUSED`, by `dns.refusal` of the policy.
     NameRefused,
+    /// The name of a resolver over HTTPS, or the one by which browsers ask whether they may use theirs: refused.
+    ResolverName,
     /// An allowed name led to addresses that no answer may bring, and to no other one: answered as a name that is refused.
     AddressRefused,
     /// The kernel could not be made to let connections to the addresses of an answer through: `SERVFAIL`.
@@ -42,11 +44,12 @@ pub enum QuestionOutcome {
 
 impl QuestionOutcome {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Cluster,
         Self::Exit,
         Self::Blocked,
         Self::NameRefused,
+        Self::ResolverName,
         Self::AddressRefused,
         Self::NotGranted,
         Self::UnreadableAnswer,
@@ -68,6 +71,7 @@ impl QuestionOutcome {
             Self::Exit => "exit",
             Self::Blocked => "blocked",
             Self::NameRefused => "name-refused",
+            Self::ResolverName => "resolver-name",
             Self::AddressRefused => "address-refused",
             Self::NotGranted => "not-granted",
             Self::UnreadableAnswer => "unreadable-answer",

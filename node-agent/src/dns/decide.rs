@@ -74,9 +74,10 @@ pub(super) fn decide(
             ),
         };
     }
-    let is_filtered = entry.mode == TermsDnsMode::Filter;
-    if is_filtered && entry.names.allowing(&question.canonical_name()).is_empty() {
-        return here(refusal(entry), QuestionOutcome::NameRefused);
+    if entry.mode == TermsDnsMode::Filter
+        && let Some(refused) = filtered(&question.canonical_name(), entry, plan)
+    {
+        return refused;
     }
     match plan.outside(entry, lease, asked, Some(fallback)) {
         Ok(asked) => DnsDecision::Exit {
@@ -90,6 +91,22 @@ pub(super) fn decide(
         Err(NotAsked::NoExit | NotAsked::NotReached) => here(Code::Failed, QuestionOutcome::NoExit),
         Err(NotAsked::NoLease) => here(Code::Failed, QuestionOutcome::NoLease),
     }
+}
+
+/// Browsers that find this name missing resolve names by the resolver of the system and not over HTTPS
+/// (<https://support.mozilla.org/kb/canary-domain-use-application-dnsnet>).
+const CANARY: &str = "use-application-dns.net";
+
+/// What becomes of a name at once where names are filtered. A resolver over HTTPS would answer for every other name.
+fn filtered(name: &str, entry: &DnsEntry, plan: &DnsPlan) -> Option<DnsDecision> {
+    if name == CANARY {
+        return Some(here(Code::NoName, QuestionOutcome::ResolverName));
+    }
+    if plan.is_resolver_name(name) {
+        return Some(here(refusal(entry), QuestionOutcome::ResolverName));
+    }
+    let refused = || here(refusal(entry), QuestionOutcome::NameRefused);
+    entry.names.allowing(name).is_empty().then(refused)
 }
 
 /// The code for what the policy does not let the pod resolve.
@@ -137,6 +154,7 @@ mod tests {
             cluster_resolvers: vec!["10.96.0.10".parse().unwrap()],
             cluster_ranges: vec!["10.96.0.0/12".parse().unwrap()],
             never_granted: Vec::new(),
+            resolver_names: Vec::new(),
         }
     }
 

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use postern_compile::snapshot::{
     Ceiling, CompilerSettings, GateSettings, Permission, TunnelSettings,
 };
-use postern_intent::body::{ClusterDns, PortSpan};
+use postern_intent::body::{ClusterDns, EncryptedResolvers, PortSpan};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -111,6 +111,13 @@ fn settings(written: SettingsFile) -> CompilerSettings {
             addresses: written.dns.addresses,
         },
         dns_upstreams: written.dns_upstreams,
+        encrypted_resolvers: written.encrypted_resolvers.map_or(
+            default.encrypted_resolvers,
+            |resolvers| EncryptedResolvers {
+                names: resolvers.names,
+                addresses: resolvers.addresses,
+            },
+        ),
         tunnels: tunnels(written.tunnels, default.tunnels),
         validity: written.validity.unwrap_or(default.validity),
         refresh: written.refresh.unwrap_or(default.refresh),
@@ -206,6 +213,7 @@ serviceRanges: [10.96.0.0/12]
 apiServers: ['192.0.2.1:6443']
 dns: {domain: example.org, addresses: [10.96.0.10]}
 dnsUpstreams: ['192.0.2.53:53']
+encryptedResolvers: {names: ['*.doh.example'], addresses: [192.0.2.44]}
 tunnels: {ranges: [198.18.0.0/16], ports: {start: 1, end: 2}, mtu: 1400, keepaliveSeconds: 5}
 validity: 2h
 refresh: 10m
@@ -219,6 +227,8 @@ gate: {pods: 1, percent: 2, window: 3m}
         assert_ne!(read.ceiling, default.ceiling);
         assert_ne!(read.gate, default.gate);
         assert_eq!((read.pod_ranges.len(), read.node_ranges.len()), (1, 1));
+        let resolvers = &read.encrypted_resolvers;
+        assert_eq!((resolvers.names.len(), resolvers.addresses.len()), (1, 1));
         assert_eq!(read.tunnels.ports, 1..=2);
         assert_eq!(
             (read.validity.as_secs(), read.refresh.as_secs()),

@@ -81,7 +81,7 @@ fn rows(page: &mut String, schema: &Value, defaults: &Value, path: &str) {
         let default = if has_keys {
             "by key".to_owned()
         } else {
-            format!("`{}`", shown(&defaults[name]))
+            shown(&defaults[name])
         };
         let what = property["description"].as_str().unwrap_or_default();
         // Writing to a String cannot fail.
@@ -112,10 +112,15 @@ fn type_of(schema: &Value) -> String {
     }
 }
 
+/// More items than this are counted and not listed.
+const ITEMS: usize = 8;
+
 fn shown(default: &Value) -> String {
-    default
-        .as_str()
-        .map_or_else(|| default.to_string(), str::to_owned)
+    match default {
+        Value::Array(items) if items.len() > ITEMS => format!("{} items", items.len()),
+        Value::String(text) => format!("`{text}`"),
+        other => format!("`{other}`"),
+    }
 }
 
 /// What holds where a key is absent, in the form of the file.
@@ -128,6 +133,7 @@ fn defaults() -> Value {
         api_servers,
         dns,
         dns_upstreams,
+        encrypted_resolvers,
         tunnels,
         validity,
         refresh,
@@ -147,6 +153,7 @@ fn defaults() -> Value {
         "apiServers": api_servers,
         "dns": {"domain": CLUSTER_DOMAIN, "addresses": dns.addresses},
         "dnsUpstreams": dns_upstreams,
+        "encryptedResolvers": encrypted_resolvers,
         "tunnels": {
             "ranges": tunnels.ranges,
             "ports": {"start": tunnels.ports.start(), "end": tunnels.ports.end()},

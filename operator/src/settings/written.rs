@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use jiff::SignedDuration;
-use postern_intent::{Address, Prefix};
+use postern_intent::{Address, NamePattern, Prefix};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -44,6 +44,11 @@ pub(super) struct SettingsFile {
     #[schemars(with = "Vec<String>")]
     pub(super) dns_upstreams: Vec<SocketAddr>,
 
+    /// Resolvers over HTTPS that pods of a policy with `dns.mode` Filter or Block do not reach. What is written here replaces the whole
+    /// list that this version has, `operator/compile/data/encrypted-resolvers.txt`.
+    #[schemars(with = "WrittenResolvers")]
+    pub(super) encrypted_resolvers: Option<WrittenResolvers>,
+
     /// Numbers that tunnels take.
     pub(super) tunnels: WrittenTunnels,
 
@@ -77,6 +82,18 @@ pub(super) struct WrittenDns {
     /// Addresses of the cluster's DNS, besides those of the Service `kube-system/kube-dns`.
     #[schemars(with = "Vec<String>")]
     pub(super) addresses: Vec<Address>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct WrittenResolvers {
+    /// Their names, or `*.` and a name for every name below it; refused also where a rule allows them.
+    #[schemars(with = "Vec<String>")]
+    pub(super) names: BTreeSet<NamePattern>,
+
+    /// Their addresses; port 443 of each is refused.
+    #[schemars(with = "Vec<String>")]
+    pub(super) addresses: BTreeSet<Address>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

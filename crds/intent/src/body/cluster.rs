@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::name_pattern::NamePattern;
 use crate::newtypes::{Address, Namespace, Prefix, Serial};
 
 /// The document that all nodes share. A node that joins and a Service that changes rewrite it, and no node's document.
@@ -79,6 +80,24 @@ pub struct Cluster {
     pub tunnel_endpoints: BTreeSet<SocketAddr>,
     /// The cluster's own names.
     pub dns: ClusterDns,
+    /// What pods whose names are filtered or blocked do not resolve names by.
+    #[serde(default, skip_serializing_if = "EncryptedResolvers::is_empty")]
+    pub encrypted_resolvers: EncryptedResolvers,
+}
+
+/// Resolvers outside of the cluster that answer over HTTPS (RFC 8484).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EncryptedResolvers {
+    pub names: BTreeSet<NamePattern>,
+    pub addresses: BTreeSet<Address>,
+}
+
+impl EncryptedResolvers {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.addresses.is_empty()
+    }
 }
 
 /// Ports of any protocol, both ends included.

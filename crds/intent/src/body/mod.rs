@@ -32,7 +32,10 @@ mod tunnel;
 
 pub use allocation::ExitAllocation;
 pub use check::Inconsistency;
-pub use cluster::{Cluster, ClusterDns, ClusterDocument, DEFAULT_NODE_PORTS, PortSpan, SerialGap};
+pub use cluster::{
+    Cluster, ClusterDns, ClusterDocument, DEFAULT_NODE_PORTS, EncryptedResolvers, PortSpan,
+    SerialGap,
+};
 pub use document::{FORMAT_VERSION, NodeDocument, NodeIdentity};
 pub use exit::{Access, ExitFailback, ExitGateway, ExitProbe, ExitRoute, ServedExit};
 pub use external::{ExternalSession, SealedCredential, ServerEndpoint};

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use postern_intent::body::{Cluster, ClusterDns, DEFAULT_NODE_PORTS, NodeIdentity};
+use postern_intent::body::{
+    Cluster, ClusterDns, DEFAULT_NODE_PORTS, EncryptedResolvers, NodeIdentity,
+};
 use postern_intent::{Body, Prefix, Serial};
 
 use crate::lab::Lab;
@@ -64,6 +66,7 @@ fn cluster(nodes: &[Node]) -> Result<Cluster, LabError> {
             domain: "cluster.local".to_owned(),
             addresses: vec![topology::DNS4.into(), topology::DNS6.into()],
         },
+        encrypted_resolvers: EncryptedResolvers::default(),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use postern_intent::body::{Cluster, ClusterDns, DEFAULT_NODE_PORTS, PortSpan};
+use postern_intent::body::{Cluster, ClusterDns, DEFAULT_NODE_PORTS, EncryptedResolvers, PortSpan};
 use postern_intent::{Address, Body, Prefix};
 
 use super::classify::Classes;
@@ -37,6 +37,8 @@ pub struct ClusterView {
     pub tunnels: Vec<Prefix>,
     pub endpoints: BTreeSet<SocketAddr>,
     pub dns: ClusterDns,
+    /// What pods whose names are filtered or blocked may not ask.
+    pub encrypted_resolvers: EncryptedResolvers,
 }
 
 /// What is known of this node's pod ranges in one family.
@@ -139,6 +141,7 @@ impl ClusterView {
             tunnels: aggregate(&cluster.tunnel_ranges),
             endpoints: cluster.tunnel_endpoints.clone(),
             dns: cluster.dns.clone(),
+            encrypted_resolvers: cluster.encrypted_resolvers.clone(),
         }
     }
 

@@ -8,7 +8,7 @@ use postern_intent::body::{
     Access, Body, ExitRoute, Rule, RuleProtocol, Scope, ServedExit, Terms, TermsDnsMode,
     TermsDnsRefusal,
 };
-use postern_intent::{Address, ExitName, IfName, Prefix, ScopeId};
+use postern_intent::{Address, ExitName, IfName, NamePattern, Prefix, ScopeId};
 
 use super::ranges::{lan_ranges, special_ranges};
 use super::{
@@ -108,6 +108,8 @@ pub struct DnsPlan {
     pub cluster_ranges: Vec<Prefix>,
     /// The cluster's addresses in every form, which no answer of a filter brings.
     pub never_granted: Vec<Prefix>,
+    /// Names of resolvers over HTTPS, which a filter refuses also where a rule allows them.
+    pub resolver_names: Vec<NamePattern>,
 }
 
 impl DnsPlan {
@@ -116,6 +118,14 @@ impl DnsPlan {
     pub fn may_bring(&self, entry: &DnsEntry, address: &Address) -> bool {
         let terms = entry.terms.as_ref();
         terms.is_some_and(|terms| grant::may_bring(terms, &self.never_granted, address))
+    }
+
+    /// Is it the name of a resolver over HTTPS?
+    #[must_use]
+    pub fn is_resolver_name(&self, name: &str) -> bool {
+        self.resolver_names
+            .iter()
+            .any(|pattern| pattern.matches(name))
     }
 
     /// Is the address a resolver in the world? A link-local address is a resolver on the node (169.254.20.10 of the
@@ -174,6 +184,7 @@ pub(super) fn plan(inputs: &PlanInputs<'_>, cluster: &ClusterView, classes: &Cla
         cluster_resolvers: cluster.dns.addresses.clone(),
         never_granted: grant::never_granted(cluster, &cluster_ranges),
         cluster_ranges,
+        resolver_names: cluster.encrypted_resolvers.names.iter().cloned().collect(),
     }
 }
 

@@ -70,6 +70,8 @@ pub enum Cause {
     Link,
     /// The packet is a question for a name.
     Dns,
+    /// The pod would resolve a name by itself, and its policy filters or blocks names.
+    OtherResolver,
     /// The pod sends more than a limit of its policy allows.
     OverLimit,
     /// The intent ran out.
@@ -183,6 +185,7 @@ impl Explaining<'_> {
             names::HOLD => Cause::Held,
             names::SERVICE => Cause::Service,
             names::NO_LEASE => Cause::Lease,
+            names::OTHER_RESOLVER => Cause::OtherResolver,
             names::OVER_CONNECTIONS
             | names::OVER_NEW_CONNECTIONS
             | names::OVER_PACKETS
@@ -257,6 +260,9 @@ impl fmt::Display for Cause {
             Self::TunnelEndpoint => "a gateway's end of a tunnel is not for pods",
             Self::Link => "it stays on its link, as neighbour discovery does",
             Self::Dns => "port 53 of a pod with a policy goes to the DNS forwarder of its node",
+            Self::OtherResolver => {
+                "the policy filters or blocks names, and this is another way to resolve one: port 853, or a known resolver over HTTPS"
+            }
             Self::OverLimit => "the pod sends more than a limit of its policy allows",
             Self::Lease => "the intent has run out",
             Self::Way => "it does not take the way out of the policy",

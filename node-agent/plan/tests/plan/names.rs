@@ -184,3 +184,27 @@ fn no_answer_brings_an_address_of_the_cluster_or_of_special_use_in_any_form() {
         true,
     );
 }
+
+#[test]
+fn who_filters_or_blocks_names_refuses_other_ways_to_resolve_them_before_any_rule() {
+    let refused = |mode: TermsDnsMode| -> Vec<String> {
+        let mut body = client();
+        body.firewall[0].terms.dns.mode = mode;
+        body.firewall[0].terms.default_action = Access::Allow;
+        let ruleset = desired(body).ruleset;
+        let rules = ruleset.inet.chains[&scope_chain(&scope_id())].rules.iter();
+        let texts = rules.map(ToString::to_string);
+        texts
+            .filter(|text| text.contains("other_resolver"))
+            .collect()
+    };
+    let wanted = [
+        "meta l4proto { tcp, udp } th dport 853 counter name other_resolver goto refuse",
+        "ip daddr @encrypted4 meta l4proto { tcp, udp } th dport 443 counter name other_resolver goto refuse",
+        "ip6 daddr @encrypted6 meta l4proto { tcp, udp } th dport 443 counter name other_resolver goto refuse",
+    ];
+    for mode in [TermsDnsMode::Filter, TermsDnsMode::Block] {
+        assert_eq!(refused(mode), wanted, "{mode:?}");
+    }
+    assert_eq!(refused(TermsDnsMode::Forward), [""; 0]);
+}

@@ -65,6 +65,34 @@ fn a_name_that_no_rule_allows_is_refused_as_the_policy_says_and_reaches_no_serve
 }
 
 #[test]
+fn the_name_of_a_resolver_over_https_is_refused_also_where_a_rule_allows_it_and_the_canary_is_missing()
+ {
+    alone(
+        full_name!(
+            "the_name_of_a_resolver_over_https_is_refused_also_where_a_rule_allows_it_and_the_canary_is_missing"
+        ),
+        || {
+            let world = World::new();
+            world.set(&filtering(TermsDnsRefusal::Refused));
+            for way in WAYS {
+                let allowed = dig(&world.pods[0], &format!("{way} api.example.com A"));
+                assert_eq!(allowed, Answer::of("NOERROR", &[WORLD]), "{way}");
+            }
+            let before = world.outside.asked().len();
+            for way in WAYS {
+                let resolver = dig(&world.pods[0], &format!("{way} One.DoH.example.com A"));
+                assert_eq!(resolver, Answer::of("REFUSED", &[]), "{way}");
+                let canary = dig(&world.pods[0], &format!("{way} use-application-dns.net A"));
+                assert_eq!(canary, Answer::of("NXDOMAIN", &[]), "{way}");
+            }
+            assert_eq!(world.outside.asked().len(), before);
+            assert_eq!(world.counters.get(QuestionOutcome::ResolverName), 8);
+            assert_eq!(world.counters.get(QuestionOutcome::NameRefused), 0);
+        },
+    );
+}
+
+#[test]
 fn an_allowed_name_is_answered_when_its_address_is_granted_and_else_fails() {
     alone(
         full_name!("an_allowed_name_is_answered_when_its_address_is_granted_and_else_fails"),

@@ -216,6 +216,7 @@ fn plan(entry: &DnsEntry) -> DnsPlan {
             "10.96.0.0/12".parse().unwrap(),
         ],
         never_granted: Vec::new(),
+        resolver_names: vec!["*.doh.example.com".parse().unwrap()],
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) fn facts(index: &Index<'_>, exits: &ResolvedExits<'_>, numbers: &Numb
         tunnel_ranges: settings.tunnels.ranges.clone(),
         tunnel_endpoints: endpoints(index, exits, numbers),
         dns: settings.dns.clone(),
+        encrypted_resolvers: settings.encrypted_resolvers.clone(),
         node_addresses: nodes,
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use jiff::SignedDuration;
-use postern_intent::body::{ClusterDns, DEFAULT_NODE_PORTS, PortSpan};
+use postern_intent::body::{ClusterDns, DEFAULT_NODE_PORTS, EncryptedResolvers, PortSpan};
 use postern_intent::{Address, Prefix};
 
 /// Everything that is the same for the whole cluster.
@@ -23,6 +23,8 @@ pub struct CompilerSettings {
     pub dns: ClusterDns,
     /// Resolvers that are asked through the exit where a policy names none.
     pub dns_upstreams: Vec<SocketAddr>,
+    /// Resolvers over HTTPS that no pod with `dns.mode` Filter or Block may ask.
+    pub encrypted_resolvers: EncryptedResolvers,
     pub tunnels: TunnelSettings,
     /// How long a document is in force.
     pub validity: SignedDuration,
@@ -120,6 +122,23 @@ impl Default for TunnelSettings {
     }
 }
 
+/// The list where the administrator names none.
+const KNOWN_RESOLVERS: &str = include_str!("../../data/encrypted-resolvers.txt");
+
+/// An address is no name: the last label of a name begins with a letter.
+fn known_resolvers() -> EncryptedResolvers {
+    let lines = || resolver_lines(KNOWN_RESOLVERS);
+    EncryptedResolvers {
+        names: lines().filter_map(|line| line.parse().ok()).collect(),
+        addresses: lines().filter_map(|line| line.parse().ok()).collect(),
+    }
+}
+
+fn resolver_lines(text: &str) -> impl Iterator<Item = &str> {
+    let lines = text.lines().map(str::trim);
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
 impl CompilerSettings {
     /// May the address be a node's? Node objects are the kubelets': an address outside of the node ranges counts for nothing,
     /// where there are any.
@@ -139,12 +158,29 @@ impl Default for CompilerSettings {
             api_servers: BTreeSet::new(),
             dns: ClusterDns::default(),
             dns_upstreams: Vec::new(),
+            encrypted_resolvers: known_resolvers(),
             tunnels: TunnelSettings::default(),
             validity: SignedDuration::from_hours(24),
             refresh: SignedDuration::from_hours(1),
             envelope_budget: 700 * 1024,
             ceiling: Ceiling::default(),
             gate: GateSettings::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KNOWN_RESOLVERS, known_resolvers, resolver_lines};
+
+    #[test]
+    fn each_line_of_the_list_is_one_name_or_one_address_and_its_head_has_source_and_date() {
+        let known = known_resolvers();
+        let lines = resolver_lines(KNOWN_RESOLVERS).count();
+        assert_eq!(known.names.len() + known.addresses.len(), lines);
+        assert!(known.names.len() > 40 && known.addresses.len() > 40);
+        for word in ["# Source: ", "# Date: "] {
+            assert!(KNOWN_RESOLVERS.contains(word), "{word}");
         }
     }
 }

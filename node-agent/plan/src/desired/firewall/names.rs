@@ -39,6 +39,8 @@ pub const NO_SERVICE: Counter = Counter("no_service");
 pub const DNS_FOREIGN: Counter = Counter("dns_foreign");
 /// A DNS question that another program keeps out of connection tracking.
 pub const DNS_UNTRACKED: Counter = Counter("dns_untracked");
+/// Another way to resolve a name than the forwarder, of a pod whose names are filtered or blocked.
+pub const OTHER_RESOLVER: Counter = Counter("other_resolver");
 /// A connection more than a limit of its pod's policy allows at a time.
 pub const OVER_CONNECTIONS: Counter = Counter("over_connections");
 /// A new connection more than a limit of its pod's policy allows in a second.
@@ -62,7 +64,7 @@ pub const BIND_ND: Counter = Counter("bind_nd");
 pub const ASKED: Counter = Counter("asked");
 
 /// Counters of the inet table.
-pub const COUNTERS: [Counter; 23] = [
+pub const COUNTERS: [Counter; 24] = [
     HOLD,
     BLOCKED,
     SERVICE,
@@ -80,6 +82,7 @@ pub const COUNTERS: [Counter; 23] = [
     NO_SERVICE,
     DNS_FOREIGN,
     DNS_UNTRACKED,
+    OTHER_RESOLVER,
     OVER_CONNECTIONS,
     OVER_NEW_CONNECTIONS,
     OVER_PACKETS,

@@ -1,8 +1,9 @@
-//! One chain a scope, the same order in each: inside, lease, replies, special use, LAN, rules, the one way out, limits.
+//! One chain a scope, the same order in each: inside, lease, replies, special use, other resolvers, LAN, rules, limits, the
+//! one way out.
 
 use postern_intent::body::{
-    Access, EgressPath, PortSpan, Rule, RuleProtocol, Scope, ServedExit, TermsEstablishedFlows,
-    TermsReplies,
+    Access, EgressPath, PortSpan, Rule, RuleProtocol, Scope, ServedExit, TermsDnsMode,
+    TermsEstablishedFlows, TermsReplies,
 };
 use postern_intent::{IfName, Prefix};
 
@@ -15,7 +16,7 @@ use super::context::{Chains, FirewallContext};
 use super::guard::lease_rule;
 use super::limits;
 use super::names::{
-    flows_set, granted_set, halved, kept_set, named_chain, offered_chain, public_chain,
+    OTHER_RESOLVER, flows_set, granted_set, halved, kept_set, named_chain, offered_chain, public_chain,
     scope_chain, way_chain,
 };
 use crate::desired::ranges::{aggregate, lan_ranges, of_family};
@@ -54,6 +55,7 @@ fn policy(context: &FirewallContext<'_>, scope: &Scope) -> Vec<FirewallRule> {
         rules.push(FirewallRule::to(jump("replies")));
     }
     rules.extend(special_use(scope));
+    rules.extend(other_resolvers(scope));
     let out = out(scope);
     for (position, rule) in scope.terms.rules.iter().enumerate() {
         let mut lowered = Vec::new();
@@ -205,6 +207,24 @@ fn special_use(scope: &Scope) -> Vec<FirewallRule> {
             }
         })
         .collect()
+}
+
+/// Where names are filtered or blocked, no rule of the policy lets a pod resolve them by itself: over TLS or QUIC (RFC 7858 and RFC
+/// 9250, port 853), or by a known resolver over HTTPS.
+fn other_resolvers(scope: &Scope) -> Vec<FirewallRule> {
+    if scope.terms.dns.mode == TermsDnsMode::Forward {
+        return Vec::new();
+    }
+    let refused = |port: u16| {
+        FirewallRule::to(goto("refuse"))
+            .counted(OTHER_RESOLVER)
+            .when(MatchField::Dport.is(port))
+            .when(MatchField::L4Proto.is("{ tcp, udp }"))
+    };
+    let known = Family::BOTH.map(|family| {
+        refused(443).when(MatchField::Daddr(family).within(halved("encrypted", family)))
+    });
+    [refused(853)].into_iter().chain(known).collect()
 }
 
 fn refuse_within(set: &str) -> impl Iterator<Item = FirewallRule> + '_ {

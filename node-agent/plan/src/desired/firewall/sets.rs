@@ -99,6 +99,12 @@ pub(super) fn fixed(context: &FirewallContext<'_>) -> Sets {
             halved("resolver", family),
             Set::of([key(family)]).with(resolvers.map(|one| Element::key([Atom::Address(*one)]))),
         );
+        let encrypted = cluster.encrypted_resolvers.addresses.iter();
+        let encrypted = encrypted.filter(|address| Family::of(address) == family);
+        sets.insert(
+            halved("encrypted", family),
+            Set::of([key(family)]).with(encrypted.map(|one| Element::key([Atom::Address(*one)]))),
+        );
         sets.insert(
             halved("node_service", family),
             sockets(cluster.node_services.iter(), family, Port::Alone),

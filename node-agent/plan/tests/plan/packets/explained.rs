@@ -82,6 +82,7 @@ fn told(scope: &Scope, cause: &Cause) -> String {
             format!("{:?}", Ground::Default)
         }
         Cause::SpecialUse { .. } => format!("{:?}", Ground::SpecialUse),
+        Cause::OtherResolver => format!("{:?}", Ground::OtherResolver),
         Cause::Lan { .. } => format!("{:?}", Ground::Private),
         Cause::ScopeBlocked { .. } => "blocked".to_owned(),
         Cause::NotOffered { .. } => "not offered".to_owned(),

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use postern_intent::Address;
-use postern_intent::body::{Access, Body, Rule, RuleProtocol, Scope, ServedExit, TermsReplies};
+use postern_intent::body::{
+    Access, Body, Rule, RuleProtocol, Scope, ServedExit, TermsDnsMode, TermsReplies,
+};
 use postern_plan::desired::names::{granted_set, kept_set};
 use postern_plan::evaluate::{CtDirection, CtState, Grants, Packet, Transport};
 
@@ -90,6 +92,7 @@ fn names_port(rule: &Rule, packet: &Packet) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ground {
     SpecialUse,
+    OtherResolver,
     Private,
     Rule(usize),
     Default,
@@ -111,6 +114,9 @@ pub(crate) fn policy_decides(scope: &Scope, grants: &Grants, packet: &Packet) ->
     if is_special(to) && !excepted {
         return (false, Ground::SpecialUse);
     }
+    if scope.terms.dns.mode != TermsDnsMode::Forward && is_other_resolver(packet) {
+        return (false, Ground::OtherResolver);
+    }
     let lan = !is_private(to) || scope.terms.lan == Access::Allow;
     let judged = |action, lan: bool, ground| match (action, lan) {
         (Access::Deny, _) => (false, ground),
@@ -127,6 +133,17 @@ pub(crate) fn policy_decides(scope: &Scope, grants: &Grants, packet: &Packet) ->
         }
     }
     judged(scope.terms.default_action, lan, Ground::Default)
+}
+
+/// Port 853, and port 443 of the resolvers of the fixture's cluster document.
+fn is_other_resolver(packet: &Packet) -> bool {
+    let known = ["8.8.8.8/32", "2620:fe::9/128"];
+    match packet.transport {
+        Transport::Tcp { dport, .. } | Transport::Udp { dport, .. } => {
+            dport == 853 || dport == 443 && within(packet.destination, &known)
+        }
+        Transport::Sctp { .. } | Transport::Icmp(_) | Transport::Other(_) => false,
+    }
 }
 
 /// Does an answer for a name of the rule let the packet out? While it is valid, every packet; later, those of connections that
