@@ -109,6 +109,9 @@ fn lab() -> TestLab {
     name_leads_to(&lab, world_address(9).0.into());
     let line = format!("mount --bind {} /etc/hosts", hosts(&lab).display());
     lab.shell(HOLDER, &line).unwrap();
+    // A process keeps the mounts that were there when it started.
+    lab.kill(&format!("agent-{HOLDER}")).unwrap();
+    lab.start_agent(HOLDER).unwrap();
     lab
 }
 
@@ -204,6 +207,10 @@ fn pods_of_all_nodes_leave_by_the_server_alone_while_it_stops_comes_back_and_mov
             leaves_by_the_server(sender, since);
         }
     };
+    for node in ["n1", HOLDER] {
+        lab.await_state(node, "vpn", "Enforcing", Timestamp::MIN)
+            .unwrap();
+    }
     by_the_server(Timestamp::now());
     await_condition(&lab, "Ready", "True Ready");
 

@@ -10,6 +10,9 @@ use super::error::FilesError;
 /// What every object may have beside its kind's own fields.
 const TOP: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 
+/// What a Secret has instead of `spec` and `status`.
+const OF_SECRET: [&str; 4] = ["data", "stringData", "type", "immutable"];
+
 /// The path of the first field that nobody knows. The content of `status` is an answer and no input. A newer Kubernetes may
 /// have more in the `spec` of its own kinds; what is read of it is optional, and without it a pod or node only gets less.
 ///
@@ -18,7 +21,9 @@ const TOP: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 pub(super) fn unknown(kind: &str, object: &Value) -> Result<Option<String>, FilesError> {
     let own = unknown_field(kind, object).map_err(FilesError::Definitions)?;
     let fields = object.as_object().into_iter().flat_map(|map| map.keys());
-    let mut top = fields.filter(|name| !TOP.contains(&name.as_str()));
+    let is_known =
+        |name: &str| TOP.contains(&name) || kind == "Secret" && OF_SECRET.contains(&name);
+    let mut top = fields.filter(|name| !is_known(name));
     let metadata = || of_metadata(object.get("metadata")?);
     Ok(top.next().cloned().or_else(metadata).or(own))
 }
