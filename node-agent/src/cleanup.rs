@@ -84,6 +84,12 @@ pub async fn cleanup(
         }
         done.push(step.to_string());
     }
+    let restored = crate::isolation::let_go(host, state_dir).await;
+    let restored = restored.map_err(|source| CleanupError::Step {
+        step: "bringing the uplinks back to what they were".to_owned(),
+        source,
+    })?;
+    done.extend(restored.iter().map(ToString::to_string));
     for name in ["agent.sock", "tunnels", "wireguard", "departed"] {
         done.extend(remove(&run_dir.join(name))?);
     }

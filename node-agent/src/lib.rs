@@ -25,6 +25,7 @@
 //! | [`resolver`] | what the forwarder is told, and what it asks the node |
 //! | [`probe`] | whether exits carry |
 //! | [`endpoints`] | addresses of servers outside of the cluster |
+//! | [`isolation`] | the only code that changes the state of uplinks |
 //! | [`preflight`] | what this node can and cannot do |
 //! | [`cleanup`] | the node as it was before |
 
@@ -41,6 +42,7 @@ pub mod endpoints;
 pub mod files;
 pub mod grants;
 pub mod inbox;
+pub mod isolation;
 pub mod ledger;
 pub mod metrics;
 pub mod options;

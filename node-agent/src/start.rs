@@ -23,6 +23,7 @@ use postern_agent::dns::DnsCounters;
 use postern_agent::endpoints::{self, EndpointHandle};
 use postern_agent::files;
 use postern_agent::inbox::Inbox;
+use postern_agent::isolation::{self, IsolationHandle, IsolationOptions};
 use postern_agent::ledger::Ledger;
 use postern_agent::metrics::AgentMetrics;
 use postern_agent::options::RunArgs;
@@ -37,7 +38,7 @@ use postern_intent::body::NodeIdentity;
 use postern_intent::newtypes::NewtypeError;
 use postern_intent::possession::KeyPurpose;
 use postern_intent::{TrustedKeys, Uid};
-use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
+use postern_linux::{BackendPreference, KernelChange, LinuxHost, LinuxOptions, PrivateKey};
 use postern_plan::desired::HostFacts;
 use postern_plan::settings::NodeSettings;
 use postern_telemetry::{Health, LogError, chain};
@@ -104,11 +105,14 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
         bindings,
         audit,
     } = open_files(args, &ledger, &mut damages)?;
-    let host = LinuxHost::new(LinuxOptions {
+    let options = LinuxOptions {
         run_dir: args.run_dir.clone(),
         private_key: PrivateKey::from_bytes(key.private),
         backend: BackendPreference::KernelFirst,
-    });
+    };
+    // Two lists at a time over one connection are refused by the kernel (`EBUSY`), so that the task of the uplinks has its own.
+    let uplinks = watch_uplinks(LinuxHost::new(options.clone()), args, &mut damages);
+    let host = LinuxHost::new(options);
     let events = kernel_events(&mut damages);
     let (metrics, registry) = AgentMetrics::registered();
     let health = Health::default();
@@ -147,6 +151,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
         },
         exits: ExitWatch::new(probes),
         sessions: ExternalSessions::new(endpoints),
+        uplinks,
         waiting: Vec::new(),
         dns,
         output: AgentOutput {
@@ -159,10 +164,11 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
         },
     };
     let wakers = Wakers {
+        uplinks: agent.uplinks.changes(),
         probes: probe::start(plan, resolvers),
         first_look: args.endpoint().map_or(Duration::ZERO, |_| FIRST_LOOK),
         work,
-        host: crowd(events),
+        host: crowd(events, |_| true),
         updates,
         health,
         check: Duration::from_secs(args.check_seconds),
@@ -205,12 +211,34 @@ fn make_folders(args: &RunArgs) -> Vec<StartDamage> {
 }
 
 /// Without the kernel's events the timer looks, which takes seconds instead of milliseconds.
-fn kernel_events(damages: &mut Vec<StartDamage>) -> mpsc::Receiver<postern_linux::KernelChange> {
+fn kernel_events(damages: &mut Vec<StartDamage>) -> mpsc::Receiver<KernelChange> {
     postern_linux::watch().unwrap_or_else(|error| {
         let (kind, reason) = (ConditionType::Verified, Reason::ApplyFailed);
         damages.push(note_damage(kind, reason, &error));
         mpsc::channel(1).1
     })
+}
+
+/// The uplinks in a task of their own, with events of their own, so that a link that another program brings up waits for no
+/// reading of the whole host. Where the kernel cannot be watched, the task looks by its timer.
+fn watch_uplinks(
+    host: LinuxHost,
+    args: &RunArgs,
+    damages: &mut Vec<StartDamage>,
+) -> IsolationHandle {
+    let options = IsolationOptions {
+        state_dir: args.state_dir.clone(),
+        pod_links: args.settings().pod_links,
+    };
+    let is_of_links = |change: &KernelChange| {
+        matches!(
+            change,
+            KernelChange::Link | KernelChange::Address | KernelChange::Resync
+        )
+    };
+    let events = kernel_events(damages);
+    let events = crowd(events, is_of_links);
+    isolation::start(host, options, events)
 }
 
 /// Metrics and health in a task of their own, where an address was given. Without them the node is guarded all the same.
@@ -272,13 +300,20 @@ fn serve_names(
 
 /// A crowd of events as one: everything that waits is taken together.
 fn crowd(
-    events: mpsc::Receiver<postern_linux::KernelChange>,
-) -> impl futures::Stream<Item = ()> + Unpin {
-    Box::pin(futures::stream::unfold(events, |mut events| async move {
+    events: mpsc::Receiver<KernelChange>,
+    is_wanted: fn(&KernelChange) -> bool,
+) -> impl futures::Stream<Item = ()> + Unpin + Send {
+    let next = move |mut events: mpsc::Receiver<KernelChange>| async move {
         let mut some = Vec::new();
-        (events.recv_many(&mut some, 1024).await > 0).then_some(((), events))
-    }))
-    .fuse()
+        while events.recv_many(&mut some, 1024).await > 0 {
+            if some.iter().any(is_wanted) {
+                return Some(((), events));
+            }
+            some.clear();
+        }
+        None
+    };
+    Box::pin(futures::stream::unfold(events, next)).fuse()
 }
 
 /// Files of the node that the guard does not need.

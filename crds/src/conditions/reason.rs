@@ -21,6 +21,8 @@ vocabulary! {
         Pending: "Nothing is known yet: the first reports are awaited.",
         Converging: "Some nodes do not carry this generation yet.",
         Stale: "The last report is too old to count.",
+        Isolated: "At most one uplink of each chosen node is up, or the two of a hotspot, and the others are down, read back.",
+        Confirmed: "The last switch of an uplink was confirmed, or there was nothing to confirm.",
         Unused: "Nothing selects the object, so there is nothing to do for it.",
 
         // Why an object is not accepted, or what it names is not found.
@@ -92,6 +94,15 @@ vocabulary! {
         HostUnreadable: "A part of the host that the answer depends on could not be read; it is tried again.",
         NoHostInterface: "The plugin before this one names no interface of the host for the pod.",
         NotBound: "The agent has no binding of this sandbox.",
+
+        // Why the uplinks of a node are not as they are wanted.
+        RemoteLinkProtected: "The change would cut a link that carries the API server or an SSH session; nothing is changed, the message names the link.",
+        Switching: "The node changes its uplink: the others go down first.",
+        Confirming: "The new uplink is up, and what has to answer did not answer yet.",
+        LinkStuck: "An interface does not go down, or not up; the message names it.",
+        NoLink: "The node has no interface that could be its uplink.",
+        RadioNotBlocked: "The node has a radio that is not known to be blocked.",
+        SwitchRolledBack: "The switch was not confirmed in time, and the uplink of before is in use again.",
 
         // Why a document is refused; what was in force stays in force.
         Malformed: "The file or field is no envelope.",

@@ -73,6 +73,19 @@ const fn policy(path: &'static str, honoured: Honoured, otherwise: &'static str)
     }
 }
 
+const fn isolation(
+    path: &'static str,
+    honoured: Honoured,
+    otherwise: &'static str,
+) -> HonouredField {
+    HonouredField {
+        kind: "InterfaceIsolation",
+        path,
+        honoured,
+        otherwise,
+    }
+}
+
 const SINCE_FIRST: Honoured = Honoured::Since(FIRST);
 
 const fn only(values: &'static [&'static str]) -> Honoured {
@@ -239,10 +252,44 @@ pub const FIELDS: &[HonouredField] = &[
         only(&["Enforce"]),
         "every policy blocks; write enforcement: Enforce",
     ),
-    HonouredField {
-        kind: "InterfaceIsolation",
-        path: "spec",
-        honoured: Honoured::NotYet,
-        otherwise: "no interface is isolated yet; nothing on any node is changed",
-    },
+    isolation(
+        "spec.nodeSelector",
+        SINCE_FIRST,
+        "A node that another, older object selects already: `Accepted=False, reason=Conflict` of the later object, which names the other, and the later one isolates no node.",
+    ),
+    isolation(
+        "spec.preferred",
+        SINCE_FIRST,
+        "No interface of the domain matches: one that does not match is used, because exactly one is always up.",
+    ),
+    isolation(
+        "spec.domain",
+        SINCE_FIRST,
+        "An interface that is not excluded counts, whatever made it.",
+    ),
+    isolation(
+        "spec.exception",
+        SINCE_FIRST,
+        "One of the two is not there, or the time is over: one uplink is up, as without the exception.",
+    ),
+    isolation(
+        "spec.level",
+        only(&["AdminState"]),
+        "only the admin state of interfaces is verified yet; write level: AdminState",
+    ),
+    isolation(
+        "spec.rfkill",
+        SINCE_FIRST,
+        "No radio is blocked in this version: with `Enforce`, a node with a radio in its domain is never compliant, and its report says so. `Ignore` leaves radios alone.",
+    ),
+    isolation(
+        "spec.confirm",
+        SINCE_FIRST,
+        "The API server did not answer before the switch, or its address is not known: the switch is not confirmed by it, and the report says so.",
+    ),
+    isolation(
+        "spec.remoteSafety",
+        SINCE_FIRST,
+        "`Protect` finds sessions of SSH on port 22 and connections to the API server by their local address; one on another port is not found.",
+    ),
 ];

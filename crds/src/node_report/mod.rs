@@ -6,6 +6,7 @@
 )]
 
 mod detail;
+mod isolation;
 mod path;
 mod scope;
 mod spec;
@@ -14,6 +15,7 @@ pub use detail::{
     AppliedPods, Capabilities, Difference, KeyProof, Mismatch, PROOFS_LISTED, PublicKeys, Refusal,
     TunnelKind,
 };
+pub use isolation::{IsolationReport, IsolationState};
 pub use path::{AddressFamily, ExitReport, PathHop, PathReport, PathState, ServedReport};
 pub use scope::{Posture, ResolverState, ScopePods, ScopePolicy, ScopeReport, ScopeState};
 pub use spec::{NodeReport, NodeReportSpec, NodeReportStatus, SCOPES_LISTED, SERVED_LISTED};

@@ -7,7 +7,8 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppliedPods, Capabilities, ExitReport, Mismatch, PublicKeys, Refusal, ScopeReport, ServedReport,
+    AppliedPods, Capabilities, ExitReport, IsolationReport, Mismatch, PublicKeys, Refusal,
+    ScopeReport, ServedReport,
 };
 
 /// Whose report it is; the operator sets this when it makes the object.
@@ -170,6 +171,11 @@ pub struct NodeReportStatus {
     #[schemars(length(max = SERVED_LISTED))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["exit".into()]))]
     pub served: Vec<ServedReport>,
+
+    /// Which uplink is up, where an isolation is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "IsolationReport")]
+    pub isolation: Option<IsolationReport>,
 
     /// Differences that reading the kernel back found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

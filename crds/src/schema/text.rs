@@ -90,6 +90,13 @@ pub fn uplink(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Names of interfaces: up to 32.
+#[must_use]
+pub fn interfaces(_: &mut SchemaGenerator) -> Schema {
+    let name = json!({"type": "string", "minLength": 1, "maxLength": 15});
+    json_schema!({"type": "array", "maxItems": 32, "items": name})
+}
+
 /// Interfaces in order of preference, as names or globs: 1 to 32.
 #[must_use]
 pub fn preferred_interfaces(_: &mut SchemaGenerator) -> Schema {

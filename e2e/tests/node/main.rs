@@ -25,6 +25,7 @@ mod holes_pod;
 mod holes_tunnel;
 mod incapable;
 mod intents;
+mod isolation;
 mod kept;
 mod lab;
 mod leaks;

@@ -9,6 +9,7 @@
 //! | [`tunnel_health`] | whether the other end of a tunnel answers |
 //! | [`exit_choice`] | which gateway of an exit the node uses |
 //! | [`exit_loss`] | since when a scope's exit is lost, and when its uplink may open |
+//! | [`isolation`] | which uplink may be up, and the way from one to another |
 //! | [`read_back`] | what the kernel shows, and for which body it was read |
 //! | [`report`] | conditions and status of the report |
 //! | [`probe`] | what probes of exits found |
@@ -17,6 +18,7 @@
 
 pub mod exit_choice;
 pub mod exit_loss;
+pub mod isolation;
 pub mod posture;
 pub mod probe;
 pub mod read_back;

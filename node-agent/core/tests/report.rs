@@ -186,6 +186,7 @@ impl Case {
                 scopes: BTreeMap::new(),
                 lease: LeaseReading::Stands,
                 bypasses: BTreeMap::new(),
+                isolation: None,
                 counters: &self.counters,
             },
             setup: NodeSetup {
@@ -391,6 +392,7 @@ fn with_mtu(body: &Body, mtu: u32) -> ReadBack {
         state: AdminState::Up,
         carrier: Carrier::Present,
         master: None,
+        parent: None,
         mac: None,
         addresses: Vec::new(),
     }];

@@ -100,6 +100,8 @@ async fn perform(host: &impl Host, step: &Step) -> HostResult<()> {
         }
         Step::SetDevice(setting) => host.set_device(setting).await,
         Step::SetMtu(link) => host.set_mtu(&link.name, link.mtu).await,
+        Step::SetDown(device) => host.set_state(device, AdminState::Down).await,
+        Step::RestoreLink(config) => host.restore_link(config).await,
         Step::SetUp(device) => host.set_state(device, AdminState::Up).await,
         Step::AddAddress { device, address } => host.add_address(device, *address).await,
         Step::RemoveAddress { device, address } => {

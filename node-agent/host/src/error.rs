@@ -316,6 +316,15 @@ pub enum HostError {
     /// What leads past netfilter could not be read.
     #[error("cannot read what leads past netfilter")]
     ReadPaths { source: HostCause },
+    /// Connections of TCP could not be listed.
+    #[error("cannot list connections")]
+    ListSessions { source: HostCause },
+    /// Addresses and routes of a link could not be read.
+    #[error("cannot read what goes with link {link}")]
+    ReadLinkConfig { link: IfName, source: HostCause },
+    /// Routes of a link could not be put back.
+    #[error("cannot put back the routes of link {link}")]
+    RestoreRoutes { link: IfName, source: HostCause },
     /// The kernel cannot be watched.
     #[error("cannot watch {group}")]
     Watch {
@@ -358,6 +367,9 @@ impl HostError {
             | Self::RemovePeer { source, .. }
             | Self::DismissTunnel { source, .. }
             | Self::ReadPaths { source }
+            | Self::ListSessions { source }
+            | Self::ReadLinkConfig { source, .. }
+            | Self::RestoreRoutes { source, .. }
             | Self::Watch { source, .. } => source,
         }
     }

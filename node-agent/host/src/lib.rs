@@ -22,5 +22,5 @@ pub use error::{HostCause, HostError, Nature, NftRefusal};
 pub use observe::{Part, Reading, Unread, observe};
 pub use ports::{
     Addresses, Devices, Firewall, Flows, Host, Links, Locks, Paths, Routes, Rules,
-    TransportProtocol, Tunnels, is_own_link,
+    TransportProtocol, Tunnels, Uplinks, is_own_link,
 };

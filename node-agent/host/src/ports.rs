@@ -12,8 +12,8 @@ use postern_intent::credential::ExitCredential;
 use postern_intent::{Address, IfName, WgKey};
 use postern_plan::FlowCut;
 use postern_plan::host::{
-    AdminState, DeviceSetting, KernelRoute, LockPolicy, ObservedLink, ObservedTunnel, RoutingRule,
-    TunnelBackend, TunnelConfig, TunnelLink,
+    AdminState, DeviceSetting, KernelRoute, LinkConfig, LockPolicy, ObservedLink, ObservedTunnel,
+    RoutingRule, TcpSession, TunnelBackend, TunnelConfig, TunnelLink,
 };
 use postern_plan::observed::ObservedFirewall;
 use postern_plan::ruleset::Transaction;
@@ -209,6 +209,18 @@ pub trait Paths {
     ) -> impl Future<Output = HostResult<BTreeMap<IfName, Bypass>>> + Send;
 }
 
+/// Links by which the host itself reaches others, and what goes with their state.
+pub trait Uplinks {
+    /// Names of links that have a radio.
+    fn wireless_links(&self) -> impl Future<Output = HostResult<BTreeSet<String>>> + Send;
+    /// Connections of TCP that are established.
+    fn tcp_sessions(&self) -> impl Future<Output = HostResult<Vec<TcpSession>>> + Send;
+    /// What the kernel would forget if the link went down now.
+    fn link_config(&self, device: &IfName) -> impl Future<Output = HostResult<LinkConfig>> + Send;
+    /// Puts back what is missing of it; what is there already stays as it is.
+    fn restore_link(&self, config: &LinkConfig) -> impl Future<Output = HostResult<()>> + Send;
+}
+
 /// All of a host.
 pub trait Host:
     Links
@@ -221,6 +233,7 @@ pub trait Host:
     + Flows
     + Tunnels
     + Paths
+    + Uplinks
     + Send
     + Sync
 {
@@ -237,6 +250,7 @@ impl<H> Host for H where
         + Flows
         + Tunnels
         + Paths
+        + Uplinks
         + Send
         + Sync
 {

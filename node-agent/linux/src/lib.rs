@@ -9,6 +9,7 @@
 //! | `netlink` | requests of any netlink family, by hand |
 //! | `rtnl` | requests of the route family, by rtnetlink |
 //! | `link`, `address`, `device`, `route`, `rule` | devices and where packets go |
+//! | `uplink` | what the kernel forgets of a link that goes down, radios, sessions of others |
 //! | `lock` | XFRM policies |
 //! | `bypass`, `tcx` | ways past netfilter |
 //! | `firewall` | nft: the runner, and what its listings say |
@@ -33,6 +34,7 @@ mod second_interface;
 pub mod survey;
 mod tcx;
 mod tunnel;
+mod uplink;
 pub mod watch;
 mod wireguard_link;
 

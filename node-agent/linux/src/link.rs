@@ -61,6 +61,9 @@ impl Links for LinuxHost {
     }
 }
 
+/// Kinds of devices on top of another one, by which they send.
+const STACKED: [&str; 5] = ["vlan", "macvlan", "macvtap", "ipvlan", "macsec"];
+
 async fn list(rtnl: &Rtnl) -> Result<Vec<ObservedLink>, HostCause> {
     let links = rtnl.links().await?;
     let mut addresses = addresses(rtnl).await?;
@@ -100,9 +103,11 @@ fn observed(
         state,
         carrier: Carrier::Absent,
         master: None,
+        parent: None,
         mac: None,
         addresses,
     };
+    let mut parent = None;
     for attribute in &link.attributes {
         match attribute {
             LinkAttribute::Mtu(mtu) => out.mtu = *mtu,
@@ -113,8 +118,13 @@ fn observed(
                 out.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(MacAddress)
             }
             LinkAttribute::LinkInfo(infos) => out.kind = kind(infos),
+            LinkAttribute::Link(index) => parent = names.get(index).cloned(),
             _ => {}
         }
+    }
+    // Of a veth the attribute is the number of its peer, which may be one of another namespace.
+    if STACKED.contains(&out.kind.as_str()) {
+        out.parent = parent;
     }
     out
 }

@@ -83,7 +83,7 @@ pub struct TunnelLink {
 }
 
 /// Is a link administratively up?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum AdminState {
     /// `IFF_UP` is set.
     Up,
@@ -113,10 +113,37 @@ pub struct ObservedLink {
     pub carrier: Carrier,
     /// The bridge or other master that it belongs to.
     pub master: Option<String>,
+    /// The link that it sends by, where it is a VLAN or another device on top of one.
+    pub parent: Option<String>,
     /// Its MAC address, where it has one.
     pub mac: Option<MacAddress>,
     /// Its addresses with their prefix length, link-local ones too.
     pub addresses: Vec<IpNet>,
+}
+
+/// What the kernel forgets of a link of the host that is brought down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LinkConfig {
+    pub device: IfName,
+    /// Its IPv6 addresses that are not link-local.
+    pub addresses: Vec<IpNet>,
+    /// Its routes of every table but the local one, each as the kernel described it: a message of rtnetlink in hex.
+    pub routes: Vec<String>,
+}
+
+/// Whether a link has a radio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LinkMedium {
+    Wired,
+    Wireless,
+}
+
+/// A connection of TCP that is established and ends on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TcpSession {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
 }
 
 /// An EUI-48 address.

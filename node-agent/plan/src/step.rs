@@ -8,7 +8,8 @@ use postern_intent::{IfName, WgKey};
 
 use crate::flow::FlowCut;
 use crate::host::{
-    DeviceSetting, KernelRoute, LockPolicy, RouteKind, RoutingRule, TunnelConfig, TunnelLink,
+    DeviceSetting, KernelRoute, LinkConfig, LockPolicy, RouteKind, RoutingRule, TunnelConfig,
+    TunnelLink,
 };
 use crate::ruleset::Transaction;
 
@@ -35,6 +36,10 @@ pub enum Step {
     SetMtu(TunnelLink),
     /// A device is brought up.
     SetUp(IfName),
+    /// A device of the host is brought down.
+    SetDown(IfName),
+    /// What a device of the host lost when it was brought down is put back.
+    RestoreLink(LinkConfig),
     /// An address is added to a device.
     AddAddress {
         device: IfName,
@@ -94,6 +99,8 @@ impl Step {
             | Self::SetDevice(_)
             | Self::SetMtu(_)
             | Self::SetUp(_)
+            | Self::SetDown(_)
+            | Self::RestoreLink(_)
             | Self::ConfigureTunnel(_)
             | Self::RenewSession(_)
             | Self::RemovePeer { .. } => None,
@@ -106,7 +113,9 @@ impl Step {
         match self {
             Self::AddLink(link) | Self::RemoveLink(link) | Self::SetMtu(link) => Some(&link.name),
             Self::SetDevice(setting) => Some(&setting.device),
+            Self::RestoreLink(config) => Some(&config.device),
             Self::SetUp(device)
+            | Self::SetDown(device)
             | Self::AddAddress { device, .. }
             | Self::RemoveAddress { device, .. }
             | Self::RemovePeer { device, .. } => Some(device),
@@ -133,6 +142,7 @@ impl Step {
             Self::CutFlows(_) => "flow",
             Self::AddLock(_) | Self::ReplaceLock(_) | Self::RemoveLock(_) => "lock",
             Self::AddLink(_) | Self::RemoveLink(_) | Self::SetMtu(_) | Self::SetUp(_) => "link",
+            Self::SetDown(_) | Self::RestoreLink(_) => "uplink",
             Self::SetDevice(_) => "device",
             Self::AddAddress { .. } | Self::RemoveAddress { .. } => "address",
             Self::ConfigureTunnel(_) | Self::RenewSession(_) | Self::RemovePeer { .. } => "tunnel",
@@ -172,6 +182,14 @@ impl fmt::Display for Step {
             ),
             Self::SetMtu(link) => write!(f, "set mtu of {} to {}", link.name, link.mtu),
             Self::SetUp(name) => write!(f, "bring up {name}"),
+            Self::SetDown(name) => write!(f, "bring down {name}"),
+            Self::RestoreLink(config) => write!(
+                f,
+                "put back {} addresses and {} routes of {}",
+                config.addresses.len(),
+                config.routes.len(),
+                config.device
+            ),
             Self::AddAddress { device, address } => write!(f, "add address {address} to {device}"),
             Self::RemoveAddress { device, address } => {
                 write!(f, "remove address {address} from {device}")

@@ -246,7 +246,7 @@ fn device(step: &Step) -> String {
     match step {
         Step::AddLink(link) | Step::RemoveLink(link) | Step::SetMtu(link) => link.name.to_string(),
         Step::SetDevice(setting) => setting.device.to_string(),
-        Step::SetUp(name) => name.to_string(),
+        Step::SetUp(name) | Step::SetDown(name) => name.to_string(),
         Step::AddAddress { device, .. } | Step::RemoveAddress { device, .. } => device.to_string(),
         other => other.kind().to_owned(),
     }

@@ -16,6 +16,7 @@
 //! | `choice` | which gateways the node uses |
 //! | [`fast`] | one pod's change, without reading everything |
 //! | [`scopes`] | the status of each scope |
+//! | `uplinks` | which uplink may be up, and what was found of it |
 //! | `lease` | the kernel's lease |
 //! | `renew` | new sessions of tunnels whose other end is silent |
 //! | [`cni`] | what the plugin asks |
@@ -46,6 +47,7 @@ pub mod sessions;
 mod startup;
 pub mod state;
 pub mod updates;
+mod uplinks;
 mod waiting;
 
 pub use activation::Activation;

@@ -32,6 +32,7 @@ pub enum Again {
 impl<H: Host> Agent<H> {
     /// One run: read, plan, carry out, read again, conclude.
     pub async fn reconcile(&mut self, activation: Activation) -> Again {
+        self.follow_uplinks();
         if self.is_released() {
             return self.hold_released(activation).await;
         }

@@ -108,6 +108,7 @@ impl<H: Host> Agent<H> {
             bypasses: bypasses
                 .map(|(link, bypass)| (link.clone(), bypass.to_string()))
                 .collect(),
+            isolation: self.kernel.uplinks.as_ref(),
             counters: &self.output.counters,
         }
     }

@@ -21,6 +21,7 @@ use super::updates::NodeUpdate;
 use crate::audit::Entry;
 use crate::control::server::Work;
 use crate::control::{ControlAnswer, ControlRequest};
+use crate::isolation::PublishedUplinks;
 use crate::ledger::{LedgerError, LedgerReading};
 use crate::probe::PublishedProbes;
 use postern_telemetry::{Health, chain};
@@ -55,6 +56,8 @@ pub struct Wakers<S> {
     pub updates: mpsc::Receiver<NodeUpdate>,
     /// What probes of exits find.
     pub probes: latest::Receiver<PublishedProbes>,
+    /// What the task of the uplinks finds.
+    pub uplinks: latest::Receiver<PublishedUplinks>,
     /// How long a node that was away waits for the source of documents before it opens an exit.
     pub first_look: Duration,
     /// Readiness and liveness, for the kubelet's probes.
@@ -110,6 +113,8 @@ where
                 None => { agent.output.report.flush(); agent.answer_waiting().await; continue }
             },
             Some(update) = wakers.updates.recv() => agent.take_update(update),
+            // The guard of the uplinks follows a switch at once.
+            Ok(()) = wakers.uplinks.changed() => Activation::HostChanged,
             Some(()) = wakers.host.next(), if pace.is_over() => {
                 tokio::time::sleep(DEBOUNCE).await;
                 Activation::HostChanged

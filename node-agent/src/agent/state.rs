@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use postern_agent_core::report::ReportedUplinks;
 pub use postern_agent_core::report::{LedgerState, StartDamage};
 use postern_agent_core::session_health::SessionHealths;
 use postern_agent_core::tunnel_health::TunnelHealths;
@@ -31,6 +32,7 @@ use crate::audit::AuditTrail;
 use crate::bindings::BindingStore;
 use crate::clock::Clock;
 use crate::inbox::{Inbox, Received};
+use crate::isolation::IsolationHandle;
 use crate::ledger::Ledger;
 use crate::metrics::AgentMetrics;
 use crate::options::{Plugin, Repair};
@@ -55,6 +57,8 @@ pub struct Agent<H> {
     pub exits: ExitWatch,
     /// Sessions with servers outside of the cluster.
     pub sessions: ExternalSessions,
+    /// The task that alone changes the state of uplinks.
+    pub uplinks: IsolationHandle,
     /// Pods whose ADD waits for the intent.
     pub waiting: Vec<WaitingPod>,
     /// The task that answers the questions of pods for names.
@@ -136,6 +140,8 @@ pub struct KernelState {
     pub last: LastRun,
     /// The status of each scope.
     pub scopes: BTreeMap<ScopeId, Track>,
+    /// What was found of the uplinks of an isolated node.
+    pub uplinks: Option<ReportedUplinks>,
 }
 
 /// How exits are watched.

@@ -56,6 +56,7 @@ fn link(name: &str, kind: &str, master: Option<&str>) -> ObservedLink {
         state: AdminState::Up,
         carrier: Carrier::Present,
         master: master.map(str::to_owned),
+        parent: None,
         mac: None,
         addresses: Vec::new(),
     }

@@ -21,6 +21,7 @@ use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
 use postern_agent::endpoints::EndpointHandle;
 use postern_agent::inbox::{DocumentKind, Inbox, SourceDocuments};
+use postern_agent::isolation::IsolationHandle;
 use postern_agent::ledger::{Ledger, LedgerReading};
 use postern_agent::metrics::AgentMetrics;
 use postern_agent::options::{Plugin, Repair};
@@ -63,6 +64,7 @@ fn link(index: u32, name: &str, kind: &str, master: Option<&str>) -> ObservedLin
         state: AdminState::Up,
         carrier: Carrier::Present,
         master: master.map(str::to_owned),
+        parent: None,
         mac: None,
         addresses: Vec::new(),
     }
@@ -171,6 +173,7 @@ impl Node {
             kernel: KernelState::default(),
             exits: ExitWatch::new(ProbeHandle::pair().0),
             sessions: ExternalSessions::new(EndpointHandle::pair().0),
+            uplinks: IsolationHandle::absent(),
             waiting: Vec::new(),
             dns,
             output: AgentOutput {

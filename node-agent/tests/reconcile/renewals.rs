@@ -50,6 +50,7 @@ async fn repairs(node: Node, act: impl AsyncFnOnce(), is_seen: impl Fn(&Reports)
     tokio::time::sleep(Duration::from_millis(2)).await;
     let wakers = Wakers {
         probes,
+        uplinks: postern_agent::isolation::IsolationHandle::absent().changes(),
         first_look: Duration::ZERO,
         work,
         host: stream::pending(),

@@ -22,6 +22,7 @@ const CHECK: Duration = Duration::from_secs(3600);
 pub(crate) fn wakers<S>(work: mpsc::Receiver<Work>, host: S) -> Wakers<S> {
     Wakers {
         probes: postern_agent::probe::no_probes(),
+        uplinks: postern_agent::isolation::IsolationHandle::absent().changes(),
         first_look: Duration::ZERO,
         work,
         host,

@@ -12,7 +12,7 @@ use crate::lower::{LoweringContext, NodePlan, clients, peers};
 use crate::pins::PinnedKeys;
 use crate::refresh::Validity;
 use crate::remember::remember;
-use crate::resolve::{PolicyPlans, ResolvedExits};
+use crate::resolve::{PolicyPlans, ResolvedExits, ResolvedIsolations};
 use crate::screen::ScreenedSnapshot;
 use crate::select::Contenders;
 use crate::settled::{NodeOutcome, SettledNode};
@@ -54,6 +54,7 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
     let clients = clients(&plans, &exits, &assignment);
     let peers = peers(&index, &exits, &clients);
     let hosts = Hosts::new(&index, &networks, &exits, &peers);
+    let isolations = ResolvedIsolations::new(&index);
     let context = LoweringContext {
         index: &index,
         exits: &exits,
@@ -63,6 +64,7 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
         networks: &networks,
         numbers: &numbers,
         hosts: &hosts,
+        isolations: &isolations,
         clients: &clients,
         peers: &peers,
     };

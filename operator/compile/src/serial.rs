@@ -72,6 +72,7 @@ mod tests {
             exits: std::collections::BTreeMap::new(),
             served: std::collections::BTreeMap::new(),
             credentials_key: None,
+            isolation: None,
             formats: std::collections::BTreeSet::new(),
             scopes: std::collections::BTreeMap::new(),
             conditions: Vec::new(),

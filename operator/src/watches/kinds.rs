@@ -38,12 +38,6 @@ impl WatchedKind {
         Self::ConfigMap,
     ];
 
-    /// Whether something is decided from the kind's objects. An isolation is not built yet: it has a status and no effect.
-    #[must_use]
-    pub const fn decides(self) -> bool {
-        !matches!(self, Self::InterfaceIsolation)
-    }
-
     /// Whether a cluster need not serve the kind. `networking.k8s.io/v1` has ServiceCIDR from Kubernetes 1.33 on; before,
     /// the ranges are in the settings.
     #[must_use]

@@ -111,6 +111,7 @@ pub(super) fn report(report: &mut NodeReport) {
         conditions,
         scopes,
         exits,
+        isolation,
         agent_version,
         released,
         guarded_namespaces,
@@ -123,6 +124,10 @@ pub(super) fn report(report: &mut NodeReport) {
     conditions.iter_mut().for_each(bare);
     scopes.iter_mut().for_each(scope);
     exits.iter_mut().for_each(exit);
+    // It moves with every reading of the links.
+    isolation
+        .iter_mut()
+        .for_each(|isolation| isolation.epoch = 0);
     agent_version.clear();
     *released = false;
     guarded_namespaces.clear();

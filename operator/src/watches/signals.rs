@@ -152,7 +152,7 @@ impl WatchSignals {
         };
         WatchedKind::ALL
             .into_iter()
-            .filter(|kind| kind.decides() && !complete(kind))
+            .filter(|kind| !complete(kind))
             .collect()
     }
 
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn a_store_is_missing_until_its_first_list_and_while_its_watch_keeps_failing() {
         let (signals, now) = (WatchSignals::default(), Instant::now());
-        for kind in WatchedKind::ALL.into_iter().filter(|kind| kind.decides()) {
+        for kind in WatchedKind::ALL {
             assert!(signals.missing(now).contains(&kind));
             signals.synced(kind, now);
         }
@@ -194,21 +194,6 @@ mod tests {
         signals.failed(WatchedKind::Pod, now);
         signals.succeeded(WatchedKind::Pod);
         assert!(signals.missing(now).is_empty());
-    }
-
-    #[test]
-    fn a_kind_that_decides_nothing_stops_nothing_whatever_its_watch_does() {
-        let (signals, now) = (WatchSignals::default(), Instant::now());
-        for kind in WatchedKind::ALL {
-            if kind != WatchedKind::InterfaceIsolation {
-                signals.synced(kind, now);
-            }
-        }
-        assert!(signals.missing(now).is_empty(), "it was never listed");
-        for _ in 0..10 {
-            signals.failed(WatchedKind::InterfaceIsolation, now);
-        }
-        assert!(signals.missing(now).is_empty(), "its watch fails");
     }
 
     #[test]

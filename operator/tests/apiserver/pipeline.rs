@@ -170,20 +170,6 @@ async fn policies_are_listed_again_when_their_definition_has_changed() {
     );
 }
 
-fn has_no_isolations(asked: &Asked) -> Script {
-    if asked.path.ends_with("/interfaceisolations") {
-        return Script::Says(StatusCode::FORBIDDEN, "Forbidden");
-    }
-    Script::Usual
-}
-
-#[tokio::test]
-async fn a_watch_of_a_kind_that_decides_nothing_may_fail_for_ever() {
-    let mut operator = operator(&["n1"], has_no_isolations);
-    assert_eq!(operator.first_run().await, RunOutcome::Done);
-    assert_eq!(operator.made("/nodeintents"), 2, "the shared one too");
-}
-
 fn never_takes_a_status(asked: &Asked) -> Script {
     if asked.path.ends_with("/status") {
         return Script::Silent;

@@ -39,7 +39,7 @@ pub use cluster::{
 pub use document::{FORMAT_VERSION, NodeDocument, NodeIdentity};
 pub use exit::{Access, ExitFailback, ExitGateway, ExitProbe, ExitRoute, ServedExit};
 pub use external::{ExternalSession, SealedCredential, ServerEndpoint};
-pub use isolation::Isolation;
+pub use isolation::{Hotspot, Isolation, RadioRule, RemoteLinks};
 pub use joined::Body;
 pub use pod::{Class, Pod};
 pub use rule::{Rule, RulePortRange, RuleProtocol};

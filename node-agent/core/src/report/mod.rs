@@ -6,6 +6,7 @@
 mod bypassed;
 mod conditions;
 mod exits;
+mod isolation;
 mod paths;
 mod scopes;
 mod status;
@@ -30,6 +31,7 @@ use crate::session_health::SessionHealths;
 use crate::tunnel_health::TunnelHealths;
 
 pub use bypassed::BypassedPod;
+pub use isolation::ReportedUplinks;
 
 /// How the names of counters of packets begin.
 pub const PACKETS: &str = "packets_";
@@ -112,6 +114,8 @@ pub struct ReportedRun<'a> {
     pub lease: LeaseReading,
     /// What leads packets past the guard, by link.
     pub bypasses: BTreeMap<IfName, String>,
+    /// What was found of the uplinks; none: the node is not isolated.
+    pub isolation: Option<&'a ReportedUplinks>,
     /// What the agent counts itself.
     pub counters: &'a BTreeMap<String, u64>,
 }

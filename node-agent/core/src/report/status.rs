@@ -59,6 +59,7 @@ impl ReportInputs<'_> {
             scopes: self.scope_reports(),
             exits: self.exit_reports(),
             served: self.served_reports(),
+            isolation: self.isolation_report(),
             mismatches: self.mismatches(),
             refusals: self.in_force.refusals.iter().map(refusal).collect(),
             counters: self.report_counters(),

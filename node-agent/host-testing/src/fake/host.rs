@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postern_intent::{Address, IfName};
 use postern_plan::host::{
-    AdminState, DeviceKey, Family, KernelRoute, LockPolicy, ObservedLink, RoutingRule,
+    AdminState, DeviceKey, Family, KernelRoute, LockPolicy, ObservedLink, RoutingRule, TcpSession,
 };
 use postern_plan::observed::ObservedFirewall;
 
@@ -40,6 +40,8 @@ pub(super) struct FakeState {
     pub(super) uncuttable: BTreeSet<Address>,
     pub(super) tunnels: TunnelProcess,
     pub(super) bypasses: BTreeMap<IfName, Bypass>,
+    /// Connections by which others reach the node.
+    pub(super) sessions: Vec<TcpSession>,
     pub(super) faults: Faults,
     pub(super) foreign_edit: ForeignEdit,
     pub(super) foreign_edit_after_a_reading: ForeignEdit,

@@ -54,6 +54,7 @@ impl FakeState {
             state: AdminState::Down,
             carrier,
             master: None,
+            parent: None,
             mac: None,
             addresses: Vec::new(),
         });

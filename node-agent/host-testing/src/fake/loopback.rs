@@ -17,6 +17,7 @@ pub(super) fn loopback() -> ObservedLink {
         state: AdminState::Down,
         carrier: Carrier::Absent,
         master: None,
+        parent: None,
         mac: None,
         addresses: Vec::new(),
     }

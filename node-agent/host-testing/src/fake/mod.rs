@@ -37,6 +37,7 @@ mod path;
 mod route;
 mod tunnel;
 mod tunnel_process;
+mod uplink;
 
 pub use fault::{Call, ProgramDied};
 pub use flow_entry::Flow;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use postern_intent::body::{EgressPath, Scope, TunnelRole};
 use postern_intent::{Address, Body, ExitName, IfName, ScopeId};
+use serde::{Deserialize, Serialize};
 
 use crate::binding::Bindings;
 use crate::host::{Family, LockPolicy, TunnelBackend};
@@ -89,6 +90,16 @@ pub struct HostFacts {
     pub disabled: BTreeSet<Family>,
     /// Other programs' XFRM policies that let packets pass before the second lock blocks them.
     pub overruling_locks: BTreeSet<LockPolicy>,
+    /// By which interfaces packets may leave an isolated node; none: the node is not isolated.
+    pub isolation: Option<UplinkGuard>,
+}
+
+/// The interfaces of an isolated node by which packets may leave. Every other one drops what would leave by it, also one that
+/// comes later.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UplinkGuard {
+    /// Names, or patterns with a trailing `*`. None begins with a pattern that is here too.
+    pub passes: BTreeSet<String>,
 }
 
 /// What stands for the interface of the default route where only a body is known.

@@ -28,7 +28,8 @@ pub use firewall::names;
 pub use grant::{NameRules, NamedRule};
 pub use host_state::Desired;
 pub use inputs::{
-    DEFAULT_ROUTE, HostFacts, LEASE, NodeClaim, PlanInputs, tunnel_address, used_interface,
+    DEFAULT_ROUTE, HostFacts, LEASE, NodeClaim, PlanInputs, UplinkGuard, tunnel_address,
+    used_interface,
 };
 pub use probe::{GatewayWarmth, ProbePlan, ProbedGateway, ResolverChoice, UsedProbe};
 pub use ranges::is_public;

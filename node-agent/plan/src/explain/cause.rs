@@ -86,6 +86,8 @@ pub enum Cause {
     Offered { exit: ExitName },
     /// The gateway does not let it out by the exit.
     NotOffered { exit: ExitName, limit: ExitLimit },
+    /// The node is isolated, and the packet would leave by an interface that is not its uplink.
+    Isolated,
     /// No rule of ours judges it.
     NoRule,
 }
@@ -193,6 +195,7 @@ impl Explaining<'_> {
             names::ENDPOINT => Cause::TunnelEndpoint,
             names::ENCAPSULATED => Cause::Encapsulated,
             names::NO_SERVICE => Cause::Node,
+            names::ISOLATED => Cause::Isolated,
             names::LAST | names::TUNNEL_RAW => Cause::Way,
             names::SPOOF
             | names::SPOOF_IN
@@ -268,6 +271,7 @@ impl fmt::Display for Cause {
             Self::Way => "it does not take the way out of the policy",
             Self::Source => "a packet with this source may not come this way",
             Self::Node => "the address is the node's own",
+            Self::Isolated => "the node is isolated, and the interface is not its uplink",
             Self::NoRule => "no rule of Postern judges it",
         };
         f.write_str(plain)

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use postern_crds::conditions::{ConditionType, Finding, Reason, is_true};
-use postern_crds::node_report::{AddressFamily, KeyProof, PathReport, PathState, ScopeState};
+use postern_crds::node_report::{
+    AddressFamily, IsolationState, KeyProof, PathReport, PathState, ScopeState,
+};
 use postern_crds::{NodeReport, NodeReportStatus};
 use postern_intent::possession::{Claim, KeyPurpose};
 use postern_intent::{ExitName, NodeName, NodeUid, SectionDigest, Serial, Uid, WgKey};
 
 use super::error::{IntakeError, Reader};
 use crate::snapshot::{
-    Freshness, Guard, PathFault, Possession, ReportedExit, ReportedKey, ReportedScope,
-    SnapshotReport,
+    Freshness, Guard, PathFault, Possession, ReportedExit, ReportedIsolation, ReportedKey,
+    ReportedScope, SnapshotReport,
 };
 
 /// Says whether one of the proofs in a report is good. It is given, because it takes a private key.
@@ -80,6 +82,7 @@ pub fn report(
                     paths: &one.paths,
                 }),
         ),
+        isolation: status.and_then(isolation),
         formats: status
             .map(|status| status.body_formats.iter().copied().collect())
             .unwrap_or_default(),
@@ -155,6 +158,21 @@ fn scopes(status: &NodeReportStatus) -> BTreeMap<Uid, ReportedScope> {
         ))
     });
     scopes.collect()
+}
+
+fn isolation(status: &NodeReportStatus) -> Option<ReportedIsolation> {
+    let said = status.isolation.as_ref()?;
+    let is_well = said.state == IsolationState::Compliant;
+    Some(ReportedIsolation {
+        digest: digest(said.digest.as_ref()),
+        state: said.state,
+        reason: said.reason.as_deref().and_then(Reason::parse),
+        // Of what is well the message may move with every reading.
+        message: match is_well {
+            true => String::new(),
+            false => said.message.clone(),
+        },
+    })
 }
 
 fn digest(said: Option<&String>) -> Option<SectionDigest> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use postern_intent::body::{
-    ExitRoute, ExternalSession, SealedCredential, ServedExit, Tunnel, TunnelRole,
+    ExitRoute, ExternalSession, Isolation, SealedCredential, ServedExit, Tunnel, TunnelRole,
 };
 use postern_intent::{ExitName, NodeDocument, SectionDigest};
 use serde::Serialize;
@@ -80,6 +80,14 @@ fn of_served(
         .filter(|one| one.role == TunnelRole::External);
     let device = external.find(|one| one.exit == exit.exit);
     of(&(exit, tunnel, session, device))
+}
+
+/// Of what an isolation asks for, whoever asks for it.
+pub(crate) fn of_isolation(isolation: &Isolation) -> SectionDigest {
+    of(&Isolation {
+        digest: none(),
+        ..isolation.clone()
+    })
 }
 
 /// Types of the intent become the same JSON wherever they are: fields in their order, maps and sets sorted.

@@ -30,7 +30,11 @@ pub(crate) fn lower(context: &LoweringContext<'_>, plan: &NodePlan<'_>) -> NodeD
         external: external::lower(context, plan),
         firewall: firewall::lower(context, plan),
         pods: pods::lower(plan),
-        isolation: None,
+        isolation: context
+            .isolations
+            .by_node
+            .get(&plan.node.name)
+            .map(|isolation| (*isolation).clone()),
     };
     digest::stamp(&mut document);
     document

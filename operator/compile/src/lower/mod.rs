@@ -20,7 +20,7 @@ use crate::allocate::{Hosts, Networks, Numbers};
 use crate::assign::Assignment;
 use crate::index::Index;
 use crate::pins::PinnedKeys;
-use crate::resolve::{PolicyPlans, ResolvedExits};
+use crate::resolve::{PolicyPlans, ResolvedExits, ResolvedIsolations};
 
 pub(crate) use node::{NodePlan, clients, peers};
 
@@ -34,6 +34,7 @@ pub(crate) struct LoweringContext<'a> {
     pub(crate) networks: &'a Networks,
     pub(crate) numbers: &'a Numbers,
     pub(crate) hosts: &'a Hosts,
+    pub(crate) isolations: &'a ResolvedIsolations<'a>,
     /// Nodes with a pod that leaves by the exit.
     pub(crate) clients: &'a BTreeMap<ExitName, BTreeSet<NodeName>>,
     /// These, and nodes that were clients before.

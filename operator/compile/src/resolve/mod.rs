@@ -1,9 +1,11 @@
 //! From names to what they stand for: an exit to its active gateway, a policy to the exit and the rules in force.
 
 mod exit;
+mod isolation;
 mod policy;
 mod session;
 
 pub(crate) use exit::{ActiveExit, ExitState, ResolvedExits};
+pub(crate) use isolation::ResolvedIsolations;
 pub(crate) use policy::{PlannedPath, PolicyPlan, PolicyPlans, TermsSource};
 pub(crate) use session::{SessionLack, SessionOffer, published_holders};

@@ -31,8 +31,8 @@ pub use objects::{
 };
 pub use policy::{PolicyKey, PolicyRoute, PolicyTerms, SnapshotPolicy, SpecRefusal};
 pub use report::{
-    COUNTS_FOR, Freshness, Guard, PathFault, Possession, ReportedExit, ReportedKey, ReportedScope,
-    SnapshotReport,
+    COUNTS_FOR, Freshness, Guard, PathFault, Possession, ReportedExit, ReportedIsolation,
+    ReportedKey, ReportedScope, SnapshotReport,
 };
 pub use selector::ParsedSelector;
 pub use settings::{Ceiling, CompilerSettings, GateSettings, Permission, TunnelSettings};

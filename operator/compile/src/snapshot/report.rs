@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use jiff::{SignedDuration, Timestamp};
 use postern_crds::conditions::{Finding, Reason};
-use postern_crds::node_report::{AddressFamily, PathHop, ResolverState};
+use postern_crds::node_report::{AddressFamily, IsolationState, PathHop, ResolverState};
 use postern_intent::verify::SKEW_ALLOWANCE;
 use postern_intent::{ExitName, NodeName, NodeUid, SectionDigest, Serial, Uid, WgKey};
 
@@ -41,12 +41,26 @@ pub struct SnapshotReport {
     pub exits: BTreeMap<ExitName, ReportedExit>,
     /// What it says of the exits that it serves.
     pub served: BTreeMap<ExitName, ReportedExit>,
+    /// What it says of its uplinks, where an isolation is in force.
+    pub isolation: Option<ReportedIsolation>,
     /// Formats of documents that its agent reads; empty: it said nothing.
     pub formats: BTreeSet<u32>,
     /// What it says of itself, condition by condition; a message only where one does not hold.
     pub conditions: Vec<Finding>,
     /// Why the sources of its pods are not bound, if they are not (`SourceBinding`).
     pub unbound: Option<Reason>,
+}
+
+/// What a node says of its uplinks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportedIsolation {
+    /// The digest of the section that it acts on.
+    pub digest: Option<SectionDigest>,
+    pub state: IsolationState,
+    /// Why, where it is not as it is wanted.
+    pub reason: Option<Reason>,
+    /// Why, for people; empty where all is as it is wanted.
+    pub message: String,
 }
 
 /// The WireGuard key that a node reports.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use postern_crds::conditions::Finding;
 use postern_crds::egress_policy::NodeCounts;
 use postern_crds::exit_node::GatewayRole;
+use postern_crds::interface_isolation::IsolationCounts;
 use postern_intent::body::BlockedReason;
 use postern_intent::{Address, ExitName, Serial};
 use serde::{Serialize, Serializer};
@@ -46,7 +47,9 @@ pub enum Detail {
         gateways: Vec<GatewayLine>,
         clients: ExitClientCounts,
     },
-    Nothing {},
+    Isolation {
+        nodes: IsolationCounts,
+    },
     Node {
         /// Scopes that are blocked there.
         blocked: BTreeMap<String, BlockedReason>,

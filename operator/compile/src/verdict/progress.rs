@@ -80,6 +80,20 @@ impl Progress {
         })
     }
 
+    /// Of one node with its isolation.
+    pub(super) fn of_isolation(
+        context: &LoweringContext<'_>,
+        settled: &SettledNode,
+        node: &NodeName,
+        wanted: &SectionDigest,
+    ) -> Self {
+        Self::reported(context, node, |report| {
+            let said = report.isolation.as_ref();
+            let said = said.map(|said| said.digest.as_ref());
+            carries_part(settled, report, wanted, said, ListExtent::All)
+        })
+    }
+
     fn reported(
         context: &LoweringContext<'_>,
         node: &NodeName,

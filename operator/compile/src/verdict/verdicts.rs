@@ -33,7 +33,9 @@ pub(crate) fn verdicts(
         .map(|(node, of_node)| node::verdict(context, settled, cluster, (node, of_node)));
     let mut isolations: Vec<_> = context.index.snapshot.isolations.iter().collect();
     isolations.sort_by_key(|one| &one.name);
-    let isolations = isolations.into_iter().map(isolation::verdict);
+    let isolations = isolations
+        .into_iter()
+        .map(|one| isolation::verdict(context, settled, one));
     exits
         .chain(policies)
         .chain(isolations)

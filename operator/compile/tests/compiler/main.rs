@@ -9,6 +9,7 @@
 mod changes;
 mod external;
 mod gates;
+mod isolated;
 mod keys;
 mod memory;
 mod nodes;

@@ -62,7 +62,13 @@ pub(super) fn isolation(poison: &InvalidObject) -> Option<SnapshotIsolation> {
     Some(SnapshotIsolation {
         name: poison.metadata.name.clone()?,
         generation: generation(poison),
-        refusal: refusal(poison),
+        created: poison
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map(|time| time.0),
+        selector: None,
+        terms: Err(refusal(poison)),
     })
 }
 

@@ -77,15 +77,11 @@ pub fn desired(
     let status = match (verdict.kind, &verdict.detail) {
         ("EgressPolicy", Detail::Policy { .. }) => policy(verdict, conditions),
         ("ExitNode", Detail::Exit { .. }) => exit(verdict, conditions),
-        ("InterfaceIsolation", _) => {
-            let nodes = there.and_then(|status| match status {
-                StatusBody::Isolation(status) => status.nodes,
-                StatusBody::Policy(_) | StatusBody::Exit(_) | StatusBody::Node(_) => None,
-            });
+        ("InterfaceIsolation", Detail::Isolation { nodes }) => {
             StatusBody::Isolation(InterfaceIsolationStatus {
                 conditions,
                 observed_generation: verdict.generation,
-                nodes,
+                nodes: Some(*nodes),
             })
         }
         ("Node", Detail::Node { .. }) => {
@@ -221,6 +217,7 @@ mod tests {
     use postern_crds::conditions::{ConditionType, Finding, Reason};
     use postern_crds::egress_policy::NodeCounts;
     use postern_crds::exit_node::GatewayRole;
+    use postern_crds::interface_isolation::IsolationCounts;
     use serde_json::json;
 
     use super::{StatusBody, desired};
@@ -280,7 +277,12 @@ mod tests {
         for (kind, detail) in [
             ("EgressPolicy", verdict(well(), 7).detail),
             ("ExitNode", exit),
-            ("InterfaceIsolation", Detail::Nothing {}),
+            (
+                "InterfaceIsolation",
+                Detail::Isolation {
+                    nodes: IsolationCounts::default(),
+                },
+            ),
         ] {
             let verdict = Verdict {
                 kind,

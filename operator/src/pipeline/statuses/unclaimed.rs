@@ -65,7 +65,9 @@ mod tests {
             name: name.to_owned(),
             generation: None,
             conditions: vec![carried],
-            detail: Detail::Nothing {},
+            detail: Detail::Isolation {
+                nodes: postern_crds::interface_isolation::IsolationCounts::default(),
+            },
         }
     }
 

@@ -13,12 +13,14 @@
 //! | postrouting | 80 | `last` | the same once more, for what never passes forward |
 //! | postrouting | 90 | `translate` | source NAT, before the CNI's and kube-proxy's 100 |
 //! | postrouting | 110 | `source` | the source that really leaves |
+//! | postrouting | 120 | `isolation` | on an isolated node: nothing leaves but by its uplink |
 
 mod arp;
 mod binding;
 mod context;
 mod exit_side;
 mod guard;
+mod isolation;
 mod last;
 mod limits;
 pub mod names;

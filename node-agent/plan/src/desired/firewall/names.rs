@@ -63,6 +63,9 @@ pub const BIND_ND: Counter = Counter("bind_nd");
 /// ARP: a request for a tunnel address.
 pub const ASKED: Counter = Counter("asked");
 
+/// Would leave an isolated node by an interface that is not its uplink.
+pub const ISOLATED: Counter = Counter("isolated");
+
 /// Counters of the inet table.
 pub const COUNTERS: [Counter; 24] = [
     HOLD,

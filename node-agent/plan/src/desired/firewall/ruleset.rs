@@ -1,7 +1,9 @@
 //! Our tables, put together.
 
 use super::context::{Chains, FirewallContext};
-use super::{arp, binding, exit_side, guard, last, names, origin, scope, sets, steer, translate};
+use super::{
+    arp, binding, exit_side, guard, isolation, last, names, origin, scope, sets, steer, translate,
+};
 use crate::desired::{ClusterView, PlanInputs, classify::Classes};
 use crate::ruleset::{Ruleset, Table};
 
@@ -24,14 +26,17 @@ pub(in crate::desired) fn ruleset(
     exit_side::chains(&context, &mut chains);
     last::chains(&context, &mut chains);
     translate::chains(&context, &mut chains);
+    isolation::chains(&context, &mut chains);
     let mut sets = sets::fixed(&context);
     sets.extend(sets::keyed(&context));
+    let mut inet = Table {
+        counters: names::COUNTERS.into_iter().collect(),
+        sets,
+        chains: chains.0,
+    };
+    isolation::complete(&context, &mut inet);
     Ruleset {
-        inet: Table {
-            counters: names::COUNTERS.into_iter().collect(),
-            sets,
-            chains: chains.0,
-        },
+        inet,
         bridge: binding::table(inputs.bindings),
         arp: arp::table(inputs.body),
     }

@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) policies: BTreeMap<String, EgressPolicy>,
     pub(crate) nodes: BTreeMap<String, SnapshotNode>,
     pub(crate) isolations: Vec<postern_compile::snapshot::SnapshotIsolation>,
+    /// What nodes report of their uplinks.
+    pub(crate) isolated: BTreeMap<String, postern_compile::snapshot::ReportedIsolation>,
     pub(crate) pods: BTreeMap<String, SnapshotPod>,
     pub(crate) namespaces: BTreeMap<String, SnapshotNamespace>,
     pub(crate) keys: BTreeMap<String, WgKey>,
@@ -89,6 +91,7 @@ impl World {
             policies: BTreeMap::new(),
             nodes: BTreeMap::new(),
             isolations: Vec::new(),
+            isolated: BTreeMap::new(),
             pods: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -226,6 +229,7 @@ impl World {
                 scopes: self.reported_scopes(&name),
                 exits: self.reported_exits(&name),
                 served: self.reported_served(&name),
+                isolation: self.isolated.get(&name).cloned(),
                 formats: self
                     .formats
                     .get(&name)

@@ -178,9 +178,9 @@ fn apply(world: &mut World, document: Value) {
         }
         "InterfaceIsolation" => {
             let object = serde_json::from_value(document).expect("an InterfaceIsolation");
-            world
-                .isolations
-                .push(postern_compile::intake::isolation(&object).expect("an isolation"));
+            let isolation = postern_compile::intake::isolation(&object).expect("an isolation");
+            world.isolations.retain(|one| one.name != isolation.name);
+            world.isolations.push(isolation);
         }
         "Namespace" => {
             let object = serde_json::from_value(document).expect("a Namespace");
@@ -198,6 +198,11 @@ fn delete(world: &mut World, gone: &str) {
     let found = match kind {
         "ExitNode" => world.exits.remove(name).is_some(),
         "EgressPolicy" => world.policies.remove(name).is_some(),
+        "InterfaceIsolation" => {
+            let before = world.isolations.len();
+            world.isolations.retain(|one| one.name != name);
+            world.isolations.len() < before
+        }
         "Pod" => world.pods.remove(name).is_some(),
         "Node" => world.nodes.remove(name).is_some(),
         "Namespace" => world.namespaces.remove(name).is_some(),

@@ -8,7 +8,7 @@ use postern_compile::verdict::Verdict;
 use postern_compile::{ClusterOutcome, Compilation, NodeOutcome};
 use postern_intent::NodeDocument;
 use postern_intent::body::{
-    Class, EgressPath, ExitRoute, PeerEnd, Pod, Rule, Scope, ServedExit, TermsDnsMode,
+    Class, EgressPath, ExitRoute, Isolation, PeerEnd, Pod, Rule, Scope, ServedExit, TermsDnsMode,
     TermsDnsRefusal, Tunnel,
 };
 use serde::Serialize;
@@ -58,6 +58,8 @@ struct BodyView {
     dns: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pods: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    isolation: Option<String>,
 }
 
 impl View {
@@ -122,7 +124,33 @@ fn body_of(body: &NodeDocument) -> BodyView {
             format!("{}: {mode}, upstreams [{upstreams}]", scope.id)
         }),
         pods: lines(&body.pods, pod),
+        isolation: body.isolation.as_ref().map(isolation),
     }
+}
+
+fn isolation(isolation: &Isolation) -> String {
+    let Isolation {
+        policy,
+        digest: _,
+        preferred,
+        exclude,
+        hotspot,
+        radios,
+        confirm_within_seconds,
+        remote_links,
+    } = isolation;
+    let hotspot = hotspot.as_ref().map(|pair| {
+        format!(
+            ", {} and {} until {}",
+            pair.access_point, pair.upstream, pair.not_after
+        )
+    });
+    format!(
+        "{policy}: preferred [{}], without [{}]{}, radios {radios:?}, confirmed within {confirm_within_seconds} s, remote links {remote_links:?}",
+        joined(preferred),
+        joined(exclude),
+        hotspot.unwrap_or_default(),
+    )
 }
 
 fn route(route: &ExitRoute) -> String {

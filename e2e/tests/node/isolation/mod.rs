@@ -1,0 +1,5 @@
+//! Isolated nodes: one uplink at any instant, nothing by another one, and the operator is not locked out.
+
+mod safety;
+mod switches;
+mod uplinks;

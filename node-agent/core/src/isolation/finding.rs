@@ -1,0 +1,161 @@
+//! What the report says of it. Isolation and selection are told apart: a node with one uplink up that is not the wanted one is
+//! `RolledBack`, and one with two up is never compliant.
+
+use postern_crds::conditions::Reason;
+use postern_crds::node_report::IsolationState;
+use postern_intent::IfName;
+use postern_intent::body::RadioRule;
+use postern_plan::desired::UplinkGuard;
+use postern_plan::host::LinkMedium;
+
+use super::domain::{LinkDomain, Uplink};
+use super::memory::{IsolationMemory, SwitchFailure, SwitchPhase, UplinkRule};
+use super::switch::{IsolationInputs, RemoteUse};
+
+/// What was found of the isolation in one reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IsolationFinding {
+    pub state: IsolationState,
+    pub reason: Reason,
+    pub message: String,
+    /// Links that may be up.
+    pub uplinks: Vec<String>,
+    /// By what packets may leave; none while nothing is enforced.
+    pub guard: Option<UplinkGuard>,
+}
+
+/// A link that is not cut, because somebody reaches the node by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HeldLink {
+    pub(super) link: IfName,
+    pub(super) used: RemoteUse,
+}
+
+/// One finding before it is completed.
+type Said = (IsolationState, Reason, String);
+
+pub(super) fn of(
+    memory: &IsolationMemory,
+    inputs: &IsolationInputs<'_>,
+    (domain, uplinks): (&LinkDomain, &[Uplink]),
+    held: Option<HeldLink>,
+) -> IsolationFinding {
+    let rule = memory.phase.allowed();
+    let allowed = uplinks
+        .iter()
+        .filter(|uplink| rule.is_some_and(|rule| rule.allows(uplink)));
+    let (state, reason, message) = match held {
+        Some(held) => said_of_held(&held),
+        None => said(memory, inputs, uplinks),
+    };
+    IsolationFinding {
+        state,
+        reason,
+        message,
+        uplinks: allowed
+            .flat_map(|uplink| uplink.members.iter().cloned())
+            .collect(),
+        guard: rule.map(|rule| UplinkGuard {
+            passes: domain.passes(rule, uplinks, inputs.links),
+        }),
+    }
+}
+
+fn said_of_held(held: &HeldLink) -> Said {
+    let carries = match held.used {
+        RemoteUse::ApiServer => "a connection to the API server",
+        RemoteUse::Ssh => "an SSH session",
+    };
+    let message = format!(
+        "{} carries {carries} and would be cut; remoteSafety: Override cuts it",
+        held.link
+    );
+    (IsolationState::Held, Reason::RemoteLinkProtected, message)
+}
+
+fn said(memory: &IsolationMemory, inputs: &IsolationInputs<'_>, uplinks: &[Uplink]) -> Said {
+    match &memory.phase {
+        SwitchPhase::Open => {
+            let message = Reason::NoLink.sentence().to_owned();
+            (IsolationState::Deviating, Reason::NoLink, message)
+        }
+        SwitchPhase::Preparing { goal, .. } => {
+            let message = format!("before the switch to {goal} it is asked what answers");
+            (IsolationState::Switching, Reason::Switching, message)
+        }
+        SwitchPhase::Isolating { switch } => {
+            let up = against(&switch.goal, uplinks);
+            let message = format!("{up} goes down before {} comes up", switch.goal);
+            (IsolationState::Switching, Reason::Switching, message)
+        }
+        SwitchPhase::Raising { switch, .. } => {
+            let message = format!("{} comes up", switch.goal);
+            (IsolationState::Switching, Reason::Switching, message)
+        }
+        SwitchPhase::Confirming { switch, until } => {
+            let message = format!(
+                "{} is up and has to be confirmed until {until}",
+                switch.goal
+            );
+            (IsolationState::Confirming, Reason::Confirming, message)
+        }
+        SwitchPhase::Settled { allowed } => settled(memory, inputs, (allowed, uplinks)),
+    }
+}
+
+fn settled(
+    memory: &IsolationMemory,
+    inputs: &IsolationInputs<'_>,
+    (allowed, uplinks): (&UplinkRule, &[Uplink]),
+) -> Said {
+    let deviating = |reason, message| (IsolationState::Deviating, reason, message);
+    let up = against(allowed, uplinks);
+    if !up.is_empty() {
+        return deviating(Reason::LinkStuck, format!("{up} is up against {allowed}"));
+    }
+    let of_rule = |uplink: &&Uplink| allowed.allows(uplink);
+    let is_down = |uplink: &Uplink| !uplink.up.contains(&uplink.name);
+    if uplinks.iter().filter(of_rule).any(is_down) {
+        return deviating(Reason::LinkStuck, format!("{allowed} is not up"));
+    }
+    let mut radios = uplinks
+        .iter()
+        .filter(|uplink| uplink.medium == LinkMedium::Wireless && !allowed.allows(uplink));
+    if inputs.isolation.radios == RadioRule::Blocked
+        && let Some(radio) = radios.next()
+    {
+        let message = format!(
+            "{} has a radio, and this version blocks none; rfkill: Ignore leaves radios alone",
+            radio.name
+        );
+        return deviating(Reason::RadioNotBlocked, message);
+    }
+    let failed = memory.failed.get(&allowed.key());
+    if failed.is_some_and(|failed| failed.reason == SwitchFailure::NotConfirmed) {
+        let message = format!("{allowed} was not confirmed, and there is no other uplink");
+        return deviating(Reason::NotConfirmed, message);
+    }
+    if let Some(rollback) = &memory.rollback {
+        let message = format!(
+            "{} was not confirmed within {} s, and {allowed} is in use again",
+            rollback.goal, inputs.isolation.confirm_within_seconds
+        );
+        return (
+            IsolationState::RolledBack,
+            Reason::SwitchRolledBack,
+            message,
+        );
+    }
+    let message = format!("{allowed} is up and no other uplink");
+    (IsolationState::Compliant, Reason::Isolated, message)
+}
+
+/// Links that are up and should not be.
+fn against(rule: &UplinkRule, uplinks: &[Uplink]) -> String {
+    let others = uplinks.iter().filter(|uplink| !rule.allows(uplink));
+    let up: Vec<&str> = others
+        .flat_map(|uplink| &uplink.up)
+        .map(String::as_str)
+        .collect();
+    up.join(", ")
+}

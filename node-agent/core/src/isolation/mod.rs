@@ -1,0 +1,28 @@
+//! Which uplink of an isolated node may be up, and the way from one to another.
+//!
+//! [`turn`] is a pure function: from what is remembered and one reading of the links to what is remembered next and the acts that
+//! are due. The agent writes the memory before it acts, reads again, and asks again, so that a crash at any step goes on from
+//! there. No act brings a link up while a reading shows another uplink up.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`domain`] | which links count, and which of them are one uplink |
+//! | [`selection`] | which uplink is preferred |
+//! | [`memory`] | what is remembered over restarts |
+//! | [`switch`] | one turn: the phases of a switch |
+//! | [`finding`] | what the report says of it |
+
+pub mod domain;
+pub mod finding;
+pub mod memory;
+pub mod selection;
+pub mod switch;
+#[cfg(test)]
+mod tests;
+
+pub use domain::{LinkDomain, Uplink};
+pub use finding::IsolationFinding;
+pub use memory::{IsolationMemory, SwitchPhase, UplinkRule};
+pub use switch::{
+    ConfirmAnswer, IsolationInputs, IsolationTurn, RemoteUse, UplinkAct, restore, turn,
+};

@@ -1,0 +1,512 @@
+//! One turn: from what is remembered and one reading of the links to the next phase and the acts that are due.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use postern_intent::IfName;
+use postern_intent::body::{Isolation, RemoteLinks};
+use postern_plan::host::{AdminState, Carrier, ObservedLink};
+
+use super::domain::{LinkDomain, Uplink};
+use super::finding::{self, HeldLink, IsolationFinding};
+use super::memory::{
+    Confirmation, FailedUplink, IsolationMemory, SwitchFailure, SwitchPhase, SwitchRollback,
+    UplinkRule, UplinkSwitch,
+};
+use super::selection::choose;
+
+/// How long an uplink that came up may be without a carrier, and one in use may lose it, before another one is tried.
+pub const CARRIER_WAIT: SignedDuration = SignedDuration::from_secs(10);
+/// How long an uplink that failed is not tried again while the one in use has a carrier no more.
+pub const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// How long the question before a switch may stay without an answer.
+pub const PREPARE_WAIT: SignedDuration = SignedDuration::from_secs(5);
+
+/// Something on the node whose loss locks an operator out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RemoteUse {
+    ApiServer,
+    Ssh,
+}
+
+/// What came of the question whether what must answer does. Of a question that was asked in an earlier phase nothing is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ConfirmAnswer {
+    /// It was not asked yet, or there is no answer yet.
+    #[default]
+    Awaited,
+    Answered,
+    Silent,
+}
+
+/// Everything that a turn depends on besides the memory.
+#[derive(Debug, Clone, Copy)]
+pub struct IsolationInputs<'a> {
+    pub isolation: &'a Isolation,
+    pub links: &'a [ObservedLink],
+    /// Links that have a radio.
+    pub wireless: &'a BTreeSet<String>,
+    /// The node's setting: links behind which pods are.
+    pub pod_links: &'a [String],
+    /// Links that carry a remote session, by name.
+    pub remote: &'a BTreeMap<String, RemoteUse>,
+    pub answer: ConfirmAnswer,
+    pub now: Timestamp,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UplinkAct {
+    SetDown(IfName),
+    SetUp(IfName),
+    /// It is asked whether what must answer does.
+    Ask,
+}
+
+/// What follows. The memory is written before the acts are done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IsolationTurn {
+    pub memory: IsolationMemory,
+    pub acts: Vec<UplinkAct>,
+    pub finding: IsolationFinding,
+    /// When something is due without an event.
+    pub wake: Option<Timestamp>,
+}
+
+/// One turn. It is asked again until it changes nothing and asks for nothing.
+#[must_use]
+pub fn turn(memory: &IsolationMemory, inputs: &IsolationInputs<'_>) -> IsolationTurn {
+    let domain = LinkDomain::new(inputs.isolation, inputs.pod_links);
+    let uplinks = domain.uplinks(inputs.links, inputs.wireless);
+    let mut turning = Turning::new(memory, inputs, &uplinks);
+    turning.note_links();
+    turning.note_order();
+    turning.note_carrier();
+    turning.step();
+    let Turning {
+        memory,
+        acts,
+        held,
+        wake,
+        ..
+    } = turning;
+    let finding = finding::of(&memory, inputs, (&domain, &uplinks), held);
+    IsolationTurn {
+        memory,
+        acts,
+        finding,
+        wake,
+    }
+}
+
+/// The way back once no isolation is asked for: links as they were when they were first seen. None where there is nothing to
+/// do any more, and the memory can go.
+#[must_use]
+pub fn restore(memory: &IsolationMemory, links: &[ObservedLink]) -> Option<Vec<UplinkAct>> {
+    let differs = |link: &&ObservedLink| {
+        let before = memory.baseline.get(&link.name);
+        before.is_some_and(|before| *before != link.state)
+    };
+    let acts: Vec<UplinkAct> = links
+        .iter()
+        .filter(differs)
+        .filter_map(|link| {
+            let name = link.name.parse().ok()?;
+            Some(match link.state {
+                AdminState::Down => UplinkAct::SetUp(name),
+                AdminState::Up => UplinkAct::SetDown(name),
+            })
+        })
+        .collect();
+    (!acts.is_empty()).then_some(acts)
+}
+
+struct Turning<'a> {
+    memory: IsolationMemory,
+    inputs: &'a IsolationInputs<'a>,
+    uplinks: &'a [Uplink],
+    acts: Vec<UplinkAct>,
+    held: Option<HeldLink>,
+    wake: Option<Timestamp>,
+}
+
+impl<'a> Turning<'a> {
+    fn new(
+        memory: &IsolationMemory,
+        inputs: &'a IsolationInputs<'a>,
+        uplinks: &'a [Uplink],
+    ) -> Self {
+        Self {
+            memory: memory.clone(),
+            inputs,
+            uplinks,
+            acts: Vec::new(),
+            held: None,
+            wake: None,
+        }
+    }
+
+    /// The state of a link when it is first seen is the one that it gets back.
+    fn note_links(&mut self) {
+        let counts = |link: &&ObservedLink| {
+            let mut uplinks = self.uplinks.iter();
+            uplinks.any(|uplink| uplink.members.contains(&link.name))
+        };
+        for link in self.inputs.links.iter().filter(counts) {
+            let baseline = &mut self.memory.baseline;
+            baseline.entry(link.name.clone()).or_insert(link.state);
+        }
+    }
+
+    /// Another section is another order: what failed under the former one is tried again. It is remembered once the order is
+    /// begun, so that one that is held is still a new one at the next turn.
+    fn note_order(&mut self) {
+        if self.is_new_order() {
+            self.memory.failed.clear();
+            self.memory.rollback = None;
+            self.memory.silent_since = None;
+        }
+    }
+
+    fn is_new_order(&self) -> bool {
+        self.memory.digest.as_ref() != Some(&self.inputs.isolation.digest)
+    }
+
+    fn take_order(&mut self) {
+        self.memory.digest = Some(self.inputs.isolation.digest.clone());
+    }
+
+    /// An uplink in use that loses its carrier for too long has failed; the others may be tried again then.
+    fn note_carrier(&mut self) {
+        let now = self.inputs.now;
+        let SwitchPhase::Settled { allowed } = &self.memory.phase else {
+            self.memory.silent_since = None;
+            return;
+        };
+        let upstream = uplink_of(self.uplinks, allowed.upstream());
+        if upstream.is_some_and(|uplink| uplink.carrier == Carrier::Present) {
+            self.memory.silent_since = None;
+            return;
+        }
+        let since = *self.memory.silent_since.get_or_insert(now);
+        if now.duration_since(since) < CARRIER_WAIT {
+            self.wakes(since + CARRIER_WAIT);
+            return;
+        }
+        let key = allowed.key();
+        self.memory
+            .failed
+            .retain(|_, failed| now.duration_since(failed.at) < RETRY_AFTER);
+        let failed = FailedUplink {
+            reason: SwitchFailure::NoCarrier,
+            at: since,
+        };
+        self.memory.failed.insert(key, failed);
+        self.wakes(now + RETRY_AFTER);
+    }
+
+    fn step(&mut self) {
+        let Some(wanted) = self.wanted() else {
+            return;
+        };
+        match self.memory.phase.clone() {
+            SwitchPhase::Open => self.begin(wanted, None),
+            SwitchPhase::Settled { allowed } if allowed == wanted => {
+                self.take_order();
+                self.enforce(&allowed);
+            }
+            SwitchPhase::Settled { allowed } => {
+                self.begin(wanted, Some(allowed));
+                // Until the switch begins, the former uplink is guarded as before.
+                if let Some(rule) = self.memory.phase.allowed().cloned() {
+                    self.enforce(&rule);
+                }
+            }
+            SwitchPhase::Preparing { goal, previous, .. } if goal != wanted => {
+                self.begin(wanted, previous);
+            }
+            SwitchPhase::Preparing {
+                goal,
+                previous,
+                since,
+            } => self.prepare(goal, previous, since),
+            SwitchPhase::Isolating { switch } => {
+                let switch = UplinkSwitch {
+                    goal: wanted,
+                    ..switch
+                };
+                self.isolate(switch);
+            }
+            // A switch that is called off goes through the state in which nothing but its goal may be up, as a rollback does.
+            SwitchPhase::Raising { switch, .. } | SwitchPhase::Confirming { switch, .. }
+                if switch.goal != wanted =>
+            {
+                self.move_on(wanted, switch.previous, switch.confirmation);
+            }
+            SwitchPhase::Raising { switch, since } => self.raise(switch, since),
+            SwitchPhase::Confirming { switch, until } => self.confirm(switch, until),
+        }
+    }
+
+    /// What should be up: the pair of the exception while it lasts, else what is in use while that works, else the best one.
+    fn wanted(&self) -> Option<UplinkRule> {
+        let (isolation, failed) = (self.inputs.isolation, &self.memory.failed);
+        let current = match &self.memory.phase {
+            SwitchPhase::Preparing { goal, .. } => Some(goal),
+            other => other.allowed(),
+        };
+        if let Some(pair) = self.hotspot()
+            && !failed.contains_key(&pair.key())
+        {
+            return Some(pair);
+        }
+        let upstream = current.map(|rule| UplinkRule::Single {
+            uplink: rule.upstream().to_owned(),
+        });
+        let is_usable = |rule: &UplinkRule| {
+            let is_there = uplink_of(self.uplinks, rule.upstream()).is_some();
+            is_there && !failed.contains_key(rule.upstream())
+        };
+        if let Some(rule) = upstream.as_ref().filter(|rule| is_usable(rule))
+            && !self.is_new_order()
+        {
+            return Some(rule.clone());
+        }
+        let best = choose(self.uplinks, isolation, failed)?;
+        let best_rule = UplinkRule::Single {
+            uplink: best.name.clone(),
+        };
+        // All have failed: to change from one to another would only add outages.
+        match upstream.filter(|rule| uplink_of(self.uplinks, rule.upstream()).is_some()) {
+            Some(rule) if failed.contains_key(&best.name) => Some(rule),
+            _ => Some(best_rule),
+        }
+    }
+
+    /// The pair of the exception, while it lasts and both are there.
+    fn hotspot(&self) -> Option<UplinkRule> {
+        let pair = self.inputs.isolation.hotspot.as_ref()?;
+        let there = |name: &IfName| uplink_of(self.uplinks, name.as_str());
+        let (access_point, upstream) = (there(&pair.access_point)?, there(&pair.upstream)?);
+        let lasts = self.inputs.now < pair.not_after && access_point.name != upstream.name;
+        lasts.then(|| UplinkRule::Hotspot {
+            access_point: pair.access_point.to_string(),
+            upstream: pair.upstream.to_string(),
+        })
+    }
+
+    fn begin(&mut self, goal: UplinkRule, previous: Option<UplinkRule>) {
+        self.held = self.cut_by(&goal);
+        if self.held.is_some() {
+            return;
+        }
+        self.take_order();
+        if self.others_up(&goal).is_empty() && self.to_raise(&goal).is_empty() {
+            self.memory.phase = SwitchPhase::Settled { allowed: goal };
+            return;
+        }
+        self.acts.push(UplinkAct::Ask);
+        self.memory.phase = SwitchPhase::Preparing {
+            goal,
+            previous,
+            since: self.inputs.now,
+        };
+    }
+
+    fn prepare(&mut self, goal: UplinkRule, previous: Option<UplinkRule>, since: Timestamp) {
+        if let Some(previous) = &previous {
+            self.enforce(previous);
+        }
+        self.held = self.cut_by(&goal);
+        if self.held.is_some() {
+            // The order is not taken: it is a new one for as long as it is held.
+            self.memory.digest = None;
+            self.memory.phase = match previous {
+                Some(allowed) => SwitchPhase::Settled { allowed },
+                None => SwitchPhase::Open,
+            };
+            return;
+        }
+        let (now, late) = (self.inputs.now, since + PREPARE_WAIT);
+        let confirmation = match self.inputs.answer {
+            ConfirmAnswer::Answered => Confirmation::Required,
+            ConfirmAnswer::Awaited if now < late => {
+                self.acts.push(UplinkAct::Ask);
+                return self.wakes(late);
+            }
+            ConfirmAnswer::Silent | ConfirmAnswer::Awaited => Confirmation::Unneeded,
+        };
+        // What was due for the former uplink is not due for the goal.
+        self.acts.clear();
+        let previous = previous.or_else(|| self.way_back(&goal));
+        self.move_on(goal, previous, confirmation);
+    }
+
+    fn isolate(&mut self, switch: UplinkSwitch) {
+        self.take_order();
+        if self.set_others_down(&switch.goal) == Others::Down {
+            let since = self.inputs.now;
+            self.memory.phase = SwitchPhase::Raising { switch, since };
+        } else {
+            self.memory.phase = SwitchPhase::Isolating { switch };
+        }
+    }
+
+    fn raise(&mut self, switch: UplinkSwitch, since: Timestamp) {
+        let (now, late) = (self.inputs.now, since + CARRIER_WAIT);
+        if self.set_others_down(&switch.goal) == Others::Up {
+            return;
+        }
+        let down = self.to_raise(&switch.goal);
+        let upstream = uplink_of(self.uplinks, switch.goal.upstream());
+        let carries = upstream.is_some_and(|uplink| uplink.carrier == Carrier::Present);
+        if !down.is_empty() || !carries {
+            if now >= late {
+                return self.fail(switch, SwitchFailure::NoCarrier);
+            }
+            self.acts.extend(down.into_iter().map(UplinkAct::SetUp));
+            return self.wakes(late);
+        }
+        if switch.confirmation == Confirmation::Unneeded {
+            let allowed = switch.goal;
+            self.memory.phase = SwitchPhase::Settled { allowed };
+            return;
+        }
+        let within = i64::from(self.inputs.isolation.confirm_within_seconds);
+        self.acts.push(UplinkAct::Ask);
+        self.memory.phase = SwitchPhase::Confirming {
+            switch,
+            until: now + SignedDuration::from_secs(within),
+        };
+    }
+
+    fn confirm(&mut self, switch: UplinkSwitch, until: Timestamp) {
+        self.enforce(&switch.goal);
+        if self.inputs.answer == ConfirmAnswer::Answered {
+            let allowed = switch.goal;
+            self.memory.phase = SwitchPhase::Settled { allowed };
+        } else if self.inputs.now >= until {
+            // What was due for this goal is not due for the next one.
+            self.acts.clear();
+            self.fail(switch, SwitchFailure::NotConfirmed);
+        } else {
+            self.acts.push(UplinkAct::Ask);
+            self.wakes(until);
+        }
+    }
+
+    /// The way back goes through the state in which the failed uplink is down.
+    fn fail(&mut self, switch: UplinkSwitch, reason: SwitchFailure) {
+        let at = self.inputs.now;
+        let failed = FailedUplink { reason, at };
+        self.memory.failed.insert(switch.goal.key(), failed);
+        let works = |rule: &UplinkRule| {
+            let is_there = uplink_of(self.uplinks, rule.upstream()).is_some();
+            is_there && !self.memory.failed.contains_key(&rule.key())
+        };
+        let previous = switch.previous.clone().filter(works);
+        let Some(back) = previous.or_else(|| self.way_back(&switch.goal)) else {
+            let allowed = switch.goal;
+            self.memory.phase = SwitchPhase::Settled { allowed };
+            return;
+        };
+        if reason == SwitchFailure::NotConfirmed {
+            let goal = switch.goal;
+            self.memory.rollback = Some(SwitchRollback { goal, at });
+        }
+        self.move_on(back, None, Confirmation::Unneeded);
+    }
+
+    fn move_on(
+        &mut self,
+        goal: UplinkRule,
+        previous: Option<UplinkRule>,
+        confirmation: Confirmation,
+    ) {
+        self.take_order();
+        let since = self.inputs.now;
+        let switch = UplinkSwitch {
+            goal,
+            previous,
+            confirmation,
+            since,
+        };
+        self.memory.phase = SwitchPhase::Isolating { switch };
+    }
+
+    /// The best uplink besides those of the rule, if one has not failed.
+    fn way_back(&self, goal: &UplinkRule) -> Option<UplinkRule> {
+        let others = self.uplinks.iter().filter(|uplink| !goal.allows(uplink));
+        let others: Vec<Uplink> = others.cloned().collect();
+        let best = choose(&others, self.inputs.isolation, &self.memory.failed)?;
+        let has_failed = self.memory.failed.contains_key(&best.name);
+        (!has_failed).then(|| UplinkRule::Single {
+            uplink: best.name.clone(),
+        })
+    }
+
+    /// Nothing but the rule is up: what is up against it goes down first, and only then what is down comes up.
+    fn enforce(&mut self, rule: &UplinkRule) {
+        if self.set_others_down(rule) == Others::Down {
+            let down = self.to_raise(rule);
+            self.acts.extend(down.into_iter().map(UplinkAct::SetUp));
+        }
+    }
+
+    fn set_others_down(&mut self, rule: &UplinkRule) -> Others {
+        let up = self.others_up(rule);
+        if up.is_empty() {
+            return Others::Down;
+        }
+        self.acts.extend(up.into_iter().map(UplinkAct::SetDown));
+        Others::Up
+    }
+
+    fn others_up(&self, rule: &UplinkRule) -> Vec<IfName> {
+        let others = self.uplinks.iter().filter(|uplink| !rule.allows(uplink));
+        let up = others.flat_map(|uplink| &uplink.up);
+        up.filter_map(|name| name.parse().ok()).collect()
+    }
+
+    /// Members that are down, but for those that were down before the isolation and that nothing names.
+    fn to_raise(&self, rule: &UplinkRule) -> Vec<IfName> {
+        let mut down = Vec::new();
+        for uplink in self.uplinks.iter().filter(|uplink| rule.allows(uplink)) {
+            let is_wanted = |name: &&String| {
+                let was_up = self.memory.baseline.get(*name) == Some(&AdminState::Up);
+                was_up || **name == uplink.name || rule.names().any(|named| named == *name)
+            };
+            let members = uplink.members.difference(&uplink.up).filter(is_wanted);
+            down.extend(members.filter_map(|name| name.parse().ok()));
+        }
+        down
+    }
+
+    /// What the goal would cut of somebody's way to the node.
+    fn cut_by(&self, goal: &UplinkRule) -> Option<HeldLink> {
+        if self.inputs.isolation.remote_links == RemoteLinks::Cut {
+            return None;
+        }
+        let cut = self.others_up(goal).into_iter();
+        cut.filter_map(|link| {
+            let used = self.inputs.remote.get(link.as_str())?;
+            Some(HeldLink { link, used: *used })
+        })
+        .next()
+    }
+
+    fn wakes(&mut self, at: Timestamp) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+}
+
+/// Are all uplinks down that the rule does not allow?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    Down,
+    Up,
+}
+
+fn uplink_of<'a>(uplinks: &'a [Uplink], name: &str) -> Option<&'a Uplink> {
+    uplinks.iter().find(|uplink| uplink.members.contains(name))
+}

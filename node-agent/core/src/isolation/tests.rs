@@ -1,0 +1,453 @@
+//! A node in memory whose links obey the acts of turns.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use postern_crds::conditions::Reason;
+use postern_crds::node_report::IsolationState;
+use postern_intent::body::{Hotspot, Isolation, RadioRule, RemoteLinks};
+use postern_plan::host::{AdminState, Carrier, ObservedLink};
+
+use super::switch::{CARRIER_WAIT, RETRY_AFTER};
+use super::*;
+
+struct Node {
+    links: Vec<ObservedLink>,
+    isolation: Isolation,
+    memory: IsolationMemory,
+    remote: BTreeMap<String, RemoteUse>,
+    wireless: BTreeSet<String>,
+    /// What the API server does when it is asked.
+    answers: ConfirmAnswer,
+    answer: ConfirmAnswer,
+    now: Timestamp,
+    /// Links with nothing at their other end.
+    unplugged: BTreeSet<String>,
+    /// Acts in order, as `+name` and `-name`.
+    done: Vec<String>,
+}
+
+fn link(name: &str) -> ObservedLink {
+    ObservedLink {
+        index: 1,
+        name: name.to_owned(),
+        kind: String::new(),
+        mtu: 1500,
+        state: AdminState::Up,
+        carrier: Carrier::Present,
+        master: None,
+        parent: None,
+        mac: None,
+        addresses: Vec::new(),
+    }
+}
+
+fn section(digest: u8, preferred: &[&str]) -> Isolation {
+    Isolation {
+        policy: "one".to_owned(),
+        digest: format!("{digest:016x}").parse().unwrap(),
+        preferred: preferred.iter().map(ToString::to_string).collect(),
+        exclude: Vec::new(),
+        hotspot: None,
+        radios: RadioRule::Blocked,
+        confirm_within_seconds: 30,
+        remote_links: RemoteLinks::Protected,
+    }
+}
+
+impl Node {
+    fn with(names: &[&str], preferred: &[&str]) -> Self {
+        Self {
+            links: names.iter().map(|name| link(name)).collect(),
+            isolation: section(1, preferred),
+            memory: IsolationMemory::default(),
+            remote: BTreeMap::new(),
+            wireless: BTreeSet::new(),
+            answers: ConfirmAnswer::Answered,
+            answer: ConfirmAnswer::Awaited,
+            now: Timestamp::UNIX_EPOCH,
+            unplugged: BTreeSet::new(),
+            done: Vec::new(),
+        }
+    }
+
+    fn link_mut(&mut self, name: &str) -> &mut ObservedLink {
+        let mut links = self.links.iter_mut();
+        links.find(|link| link.name == name).unwrap()
+    }
+
+    fn up(&self) -> BTreeSet<&str> {
+        let up = self
+            .links
+            .iter()
+            .filter(|link| link.state == AdminState::Up);
+        up.map(|link| link.name.as_str()).collect()
+    }
+
+    fn set(&mut self, name: &str, state: AdminState) {
+        let has_carrier = state == AdminState::Up && !self.unplugged.contains(name);
+        let link = self.link_mut(name);
+        link.state = state;
+        link.carrier = match has_carrier {
+            true => Carrier::Present,
+            false => Carrier::Absent,
+        };
+    }
+
+    fn turn(&self) -> IsolationTurn {
+        turn(
+            &self.memory,
+            &IsolationInputs {
+                isolation: &self.isolation,
+                links: &self.links,
+                wireless: &self.wireless,
+                pod_links: &[],
+                remote: &self.remote,
+                answer: self.answer,
+                now: self.now,
+            },
+        )
+    }
+
+    /// One turn is carried out, as the agent does it: the memory first, then the acts.
+    fn carry_out(&mut self, turned: IsolationTurn) {
+        let same = std::mem::discriminant(&turned.memory.phase)
+            == std::mem::discriminant(&self.memory.phase);
+        if !same {
+            self.answer = ConfirmAnswer::Awaited;
+        }
+        self.memory = turned.memory;
+        for act in turned.acts {
+            match act {
+                UplinkAct::Ask => self.answer = self.answers,
+                UplinkAct::SetDown(name) => {
+                    self.done.push(format!("-{name}"));
+                    self.set(name.as_str(), AdminState::Down);
+                }
+                UplinkAct::SetUp(name) => {
+                    self.done.push(format!("+{name}"));
+                    self.set(name.as_str(), AdminState::Up);
+                }
+            }
+        }
+    }
+
+    /// Turns until nothing is left to do at this moment.
+    fn settles(&mut self) -> IsolationFinding {
+        for _ in 0..40 {
+            let turned = self.turn();
+            let acts = turned.acts.iter().any(|act| *act != UplinkAct::Ask);
+            let quiet = turned.memory == self.memory && !acts;
+            let asks = turned.acts.contains(&UplinkAct::Ask) && self.answer != self.answers;
+            let finding = turned.finding.clone();
+            self.carry_out(turned);
+            if quiet && !asks {
+                return finding;
+            }
+        }
+        panic!("no end: {:?} after {:?}", self.memory.phase, self.done);
+    }
+
+    fn passes(&mut self, time: SignedDuration) -> IsolationFinding {
+        self.now += time;
+        self.settles()
+    }
+
+    fn order(&mut self, preferred: &[&str]) {
+        let digest = u8::from_str_radix(&self.isolation.digest.to_string()[14..], 16).unwrap() + 1;
+        self.isolation = Isolation {
+            remote_links: self.isolation.remote_links,
+            ..section(digest, preferred)
+        };
+    }
+}
+
+#[test]
+fn the_others_go_down_before_the_target_comes_up_also_on_the_way_back() {
+    let mut node = Node::with(&["eth0", "eth1", "eth2"], &["eth0"]);
+    let found = node.settles();
+    assert_eq!(found.state, IsolationState::Compliant, "{}", found.message);
+    assert_eq!(node.done, ["-eth1", "-eth2"]);
+    node.done.clear();
+    node.order(&["eth1"]);
+    node.answers = ConfirmAnswer::Answered;
+    node.settles();
+    assert_eq!(node.done, ["-eth0", "+eth1"]);
+    // What answered before the switch does not answer after it.
+    node.done.clear();
+    node.order(&["eth2"]);
+    for _ in 0..3 {
+        let turned = node.turn();
+        node.carry_out(turned);
+    }
+    node.answers = ConfirmAnswer::Silent;
+    let waiting = node.settles();
+    assert_eq!(waiting.state, IsolationState::Confirming);
+    let found = node.passes(SignedDuration::from_secs(30));
+    assert_eq!(found.state, IsolationState::RolledBack, "{}", found.message);
+    assert_eq!(found.reason, Reason::SwitchRolledBack);
+    assert_eq!(node.done, ["-eth1", "+eth2", "-eth2", "+eth1"]);
+    assert_eq!(node.up(), ["eth1"].into());
+}
+
+#[test]
+fn a_switch_that_nothing_answered_before_is_not_rolled_back_by_a_silence() {
+    let mut node = Node::with(&["eth0", "eth1"], &["eth1"]);
+    node.answers = ConfirmAnswer::Silent;
+    let found = node.settles();
+    assert_eq!(found.state, IsolationState::Compliant);
+    assert_eq!(node.up(), ["eth1"].into());
+}
+
+#[test]
+fn the_link_that_carries_a_session_is_not_cut_and_the_finding_names_it_for_as_long_as_it_does() {
+    let mut node = Node::with(&["eth0", "eth1"], &["eth1"]);
+    node.remote.insert("eth0".to_owned(), RemoteUse::Ssh);
+    for _ in 0..3 {
+        let found = node.passes(SignedDuration::from_secs(3));
+        assert_eq!(found.state, IsolationState::Held);
+        assert_eq!(found.reason, Reason::RemoteLinkProtected);
+        assert!(found.message.contains("eth0") && found.message.contains("SSH"));
+        assert_eq!(found.guard, None, "what is not cut is not blocked either");
+    }
+    assert_eq!(node.done, [""; 0]);
+    node.isolation.remote_links = RemoteLinks::Cut;
+    node.isolation.digest = "00000000000000aa".parse().unwrap();
+    assert_eq!(node.settles().state, IsolationState::Compliant);
+    assert_eq!(node.up(), ["eth1"].into());
+
+    // The same on a node that is isolated: the one in use stays in use, and guarded.
+    node.remote = BTreeMap::from([("eth1".to_owned(), RemoteUse::ApiServer)]);
+    node.isolation.remote_links = RemoteLinks::Protected;
+    node.order(&["eth0"]);
+    for _ in 0..3 {
+        let found = node.passes(SignedDuration::from_secs(3));
+        assert_eq!(found.state, IsolationState::Held);
+        assert!(found.guard.unwrap().passes.contains("eth1"));
+    }
+    node.set("eth0", AdminState::Up);
+    node.settles();
+    assert_eq!(node.up(), ["eth1"].into(), "isolated all the same");
+}
+
+#[test]
+fn a_wired_port_without_a_carrier_does_not_pin_the_node() {
+    let mut node = Node::with(&["eth0", "wlan0"], &["eth0", "wlan*"]);
+    node.unplugged.insert("eth0".to_owned());
+    node.set("eth0", AdminState::Up);
+    node.settles();
+    assert_eq!(node.up(), ["wlan0"].into(), "seen without a carrier");
+
+    // Down, it shows no carrier whatever is plugged in: it is tried, and left after a while.
+    let mut node = Node::with(&["eth0", "wlan0"], &["eth0", "wlan*"]);
+    node.unplugged.insert("eth0".to_owned());
+    node.set("eth0", AdminState::Down);
+    node.settles();
+    assert_eq!(node.up(), ["eth0"].into());
+    node.passes(CARRIER_WAIT);
+    assert_eq!(node.up(), ["wlan0"].into());
+    assert_eq!(node.done, ["-wlan0", "+eth0", "-eth0", "+wlan0"]);
+    node.isolation.radios = RadioRule::Ignored;
+    assert_eq!(node.settles().state, IsolationState::Compliant);
+    node.passes(RETRY_AFTER + RETRY_AFTER);
+    assert_eq!(node.up(), ["wlan0"].into(), "what works is kept");
+}
+
+#[test]
+fn an_uplink_that_flaps_is_kept_and_one_that_is_gone_for_long_is_left() {
+    let mut node = Node::with(&["eth0", "eth1"], &["eth0"]);
+    node.settles();
+    let begun = node.done.len();
+    for _ in 0..20 {
+        node.link_mut("eth0").carrier = Carrier::Absent;
+        node.passes(SignedDuration::from_secs(5));
+        node.link_mut("eth0").carrier = Carrier::Present;
+        node.passes(SignedDuration::from_secs(1));
+    }
+    assert_eq!(node.done.len(), begun, "{:?}", node.done);
+    node.unplugged.insert("eth0".to_owned());
+    node.link_mut("eth0").carrier = Carrier::Absent;
+    node.settles();
+    node.passes(CARRIER_WAIT);
+    assert_eq!(node.up(), ["eth1"].into());
+}
+
+#[test]
+fn ports_of_a_bridge_and_parents_of_a_vlan_are_one_uplink_with_it() {
+    let mut node = Node::with(
+        &["br0", "eth0", "eth1", "eth1.7", "cni0", "veth1"],
+        &["br0"],
+    );
+    node.link_mut("eth0").master = Some("br0".to_owned());
+    node.link_mut("eth1.7").parent = Some("eth1".to_owned());
+    node.link_mut("veth1").master = Some("cni0".to_owned());
+    let found = node.settles();
+    assert_eq!(found.uplinks, ["br0", "eth0"]);
+    assert_eq!(node.up(), ["br0", "cni0", "eth0", "veth1"].into());
+    let guard = found.guard.unwrap().passes;
+    for passes in ["br0", "eth0", "lo", "veth*", "cni*", "pst-*"] {
+        assert!(guard.contains(passes), "{passes}: {guard:?}");
+    }
+    assert!(!guard.contains("eth1") && !guard.contains("veth1"));
+    node.order(&["eth1.7"]);
+    node.settles();
+    assert_eq!(node.up(), ["cni0", "eth1", "eth1.7", "veth1"].into());
+}
+
+#[test]
+fn the_pair_of_a_hotspot_is_up_until_its_time_and_no_third_one_at_its_start_and_end() {
+    let mut node = Node::with(&["eth0", "wlan0", "wlan1"], &["eth0"]);
+    node.isolation.radios = RadioRule::Ignored;
+    node.settles();
+    node.order(&["eth0"]);
+    let ends = node.now + SignedDuration::from_hours(1);
+    node.isolation.radios = RadioRule::Ignored;
+    node.isolation.hotspot = Some(Hotspot {
+        access_point: "wlan1".parse().unwrap(),
+        upstream: "wlan0".parse().unwrap(),
+        not_after: ends,
+    });
+    node.done.clear();
+    let found = node.settles();
+    assert_eq!(found.state, IsolationState::Compliant, "{}", found.message);
+    assert_eq!(node.up(), ["wlan0", "wlan1"].into());
+    assert_eq!(node.done[0], "-eth0");
+    node.done.clear();
+    node.set("eth0", AdminState::Up);
+    node.settles();
+    assert_eq!(node.up(), ["wlan0", "wlan1"].into());
+    node.done.clear();
+    let found = node.passes(SignedDuration::from_hours(1));
+    assert_eq!(node.done, ["-wlan1"]);
+    assert_eq!(found.state, IsolationState::Compliant);
+    assert_eq!(node.up(), ["wlan0"].into());
+}
+
+#[test]
+fn a_node_with_a_radio_that_is_not_blocked_is_never_compliant_unless_radios_are_ignored() {
+    let mut node = Node::with(&["eth0", "wlan0"], &["eth0"]);
+    node.wireless.insert("wlan0".to_owned());
+    let found = node.settles();
+    assert_eq!(found.state, IsolationState::Deviating);
+    assert_eq!(found.reason, Reason::RadioNotBlocked);
+    node.isolation.radios = RadioRule::Ignored;
+    assert_eq!(node.settles().state, IsolationState::Compliant);
+}
+
+#[test]
+fn links_get_back_the_state_that_they_had() {
+    let mut node = Node::with(&["eth0", "eth1", "eth2"], &["eth2"]);
+    node.set("eth2", AdminState::Down);
+    node.settles();
+    assert_eq!(node.up(), ["eth2"].into());
+    while let Some(acts) = restore(&node.memory, &node.links) {
+        for act in acts {
+            match act {
+                UplinkAct::SetUp(name) => node.set(name.as_str(), AdminState::Up),
+                UplinkAct::SetDown(name) => node.set(name.as_str(), AdminState::Down),
+                UplinkAct::Ask => {}
+            }
+        }
+    }
+    assert_eq!(node.up(), ["eth0", "eth1"].into());
+}
+
+/// Numbers that look like dice and are the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, sides: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+/// Something that the agent does not expect, or a new order.
+fn disturb(node: &mut Node, dice: &mut Dice) {
+    let names = ["eth0", "eth1", "wlan0"];
+    let name = names[usize::try_from(dice.below(3)).unwrap()];
+    match dice.below(8) {
+        0 => node.set(name, AdminState::Up),
+        1 => node.set(name, AdminState::Down),
+        2 => {
+            if !node.unplugged.remove(name) {
+                node.unplugged.insert(name.to_owned());
+            }
+            let state = node.link_mut(name).state;
+            node.set(name, state);
+        }
+        3 => node.order(&[name]),
+        4 => node.answers = ConfirmAnswer::Silent,
+        5 => node.answers = ConfirmAnswer::Answered,
+        6 => node.now += SignedDuration::from_secs(i64::try_from(dice.below(40)).unwrap()),
+        _ => {
+            let ends = node.now + SignedDuration::from_secs(20);
+            node.order(&[name]);
+            node.isolation.hotspot = Some(Hotspot {
+                access_point: "wlan0".parse().unwrap(),
+                upstream: "eth1".parse().unwrap(),
+                not_after: ends,
+            });
+        }
+    }
+}
+
+#[test]
+fn no_act_brings_a_link_up_while_another_one_is_up_whatever_happens_at_any_step() {
+    let (mut raised, mut rolled_back) = (0, 0);
+    for seed in 0..300 {
+        let mut dice = Dice(seed);
+        let mut node = Node::with(&["eth0", "eth1", "wlan0"], &["eth0"]);
+        node.isolation.remote_links = RemoteLinks::Cut;
+        for _ in 0..200 {
+            if dice.below(3) == 0 {
+                disturb(&mut node, &mut dice);
+            }
+            let turned = node.turn();
+            let rule = turned.memory.phase.allowed().cloned();
+            let may_be_up = |name: &str| {
+                rule.as_ref()
+                    .is_some_and(|rule| rule.names().any(|one| one == name))
+            };
+            for act in &turned.acts {
+                if let UplinkAct::SetUp(name) = act {
+                    let others: Vec<&str> = node
+                        .up()
+                        .into_iter()
+                        .filter(|other| !may_be_up(other))
+                        .collect();
+                    assert_eq!(others, [""; 0], "seed {seed}: {name} comes up");
+                    assert!(
+                        may_be_up(name.as_str()),
+                        "seed {seed}: {name} is not allowed"
+                    );
+                    raised += 1;
+                }
+            }
+            // A crash between the memory and the acts, or within the acts: the next turn goes on by what is remembered.
+            let keep = usize::try_from(dice.below(4)).unwrap();
+            let crashed = dice.below(5) == 0;
+            let mut turned = turned;
+            if crashed {
+                turned.acts.truncate(keep);
+            }
+            rolled_back += u32::from(turned.memory.rollback.is_some());
+            node.carry_out(turned);
+            if crashed {
+                node.answer = ConfirmAnswer::Awaited;
+            }
+        }
+        node.unplugged.clear();
+        node.answers = ConfirmAnswer::Answered;
+        node.isolation.hotspot = None;
+        for _ in 0..12 {
+            node.passes(SignedDuration::from_secs(20));
+        }
+        assert_eq!(node.up().len(), 1, "seed {seed}: {:?}", node.memory.phase);
+    }
+    println!("{raised} links came up, {rolled_back} turns after a rollback");
+    assert!(raised > 1000 && rolled_back > 100);
+}
