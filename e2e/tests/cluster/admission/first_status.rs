@@ -32,7 +32,7 @@ fn an_object_that_no_operator_has_looked_at_is_in_progress_for_kstatus() {
     let cluster = cluster();
     let definitions = definitions::all();
     for kind in USERS_KINDS {
-        // The same kinds in a group of their own: admission lets no InterfaceIsolation of ours in yet.
+        // The same kinds in a group of their own, which no operator watches.
         let group = "unseen.test";
         let definition = definitions[kind].in_group(group);
         definition.register(&cluster);
