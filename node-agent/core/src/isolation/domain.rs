@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_intent::body::Isolation;
 use postern_plan::host::{AdminState, Carrier, LinkMedium, ObservedLink};
 
-use super::memory::UplinkRule;
+use super::memory::AllowedUplinks;
 
 /// Names of links that a CNI, a container engine, the kernel itself or Postern makes. Everything else counts.
 pub const EXCLUDED: [&str; 34] = [
@@ -113,7 +113,7 @@ impl LinkDomain {
     #[must_use]
     pub fn passes(
         &self,
-        rule: &UplinkRule,
+        rule: &AllowedUplinks,
         uplinks: &[Uplink],
         links: &[ObservedLink],
     ) -> BTreeSet<String> {
@@ -121,7 +121,7 @@ impl LinkDomain {
         let mut names: BTreeSet<String> = self.excluded.iter().filter(is_plain).cloned().collect();
         let others = links.iter().map(|link| &link.name);
         names.extend(others.filter(|name| !self.contains(name)).cloned());
-        let allowed = uplinks.iter().filter(|uplink| rule.allows(uplink));
+        let allowed = uplinks.iter().filter(|uplink| rule.allows(&uplink.members));
         names.extend(allowed.flat_map(|uplink| uplink.members.iter().cloned()));
         names.extend(rule.names().map(str::to_owned));
         let covers = |pattern: &String, name: &String| pattern != name && is_like(pattern, name);

@@ -9,8 +9,8 @@ use postern_plan::desired::UplinkGuard;
 use postern_plan::host::LinkMedium;
 
 use super::domain::{LinkDomain, Uplink};
-use super::memory::{IsolationMemory, SwitchFailure, SwitchPhase, UplinkRule};
-use super::switch::{IsolationInputs, RemoteUse};
+use super::inputs::{IsolationInputs, RemoteUse};
+use super::memory::{AllowedUplinks, IsolationMemory, SwitchFailure, SwitchPhase};
 
 /// What was found of the isolation in one reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(super) fn of(
     let rule = memory.phase.allowed();
     let allowed = uplinks
         .iter()
-        .filter(|uplink| rule.is_some_and(|rule| rule.allows(uplink)));
+        .filter(|uplink| rule.is_some_and(|rule| rule.allows(&uplink.members)));
     let (state, reason, message) = match held {
         Some(held) => said_of_held(&held),
         None => said(memory, inputs, uplinks),
@@ -106,21 +106,21 @@ fn said(memory: &IsolationMemory, inputs: &IsolationInputs<'_>, uplinks: &[Uplin
 fn settled(
     memory: &IsolationMemory,
     inputs: &IsolationInputs<'_>,
-    (allowed, uplinks): (&UplinkRule, &[Uplink]),
+    (allowed, uplinks): (&AllowedUplinks, &[Uplink]),
 ) -> Said {
     let deviating = |reason, message| (IsolationState::Deviating, reason, message);
     let up = against(allowed, uplinks);
     if !up.is_empty() {
         return deviating(Reason::LinkStuck, format!("{up} is up against {allowed}"));
     }
-    let of_rule = |uplink: &&Uplink| allowed.allows(uplink);
+    let of_rule = |uplink: &&Uplink| allowed.allows(&uplink.members);
     let is_down = |uplink: &Uplink| !uplink.up.contains(&uplink.name);
     if uplinks.iter().filter(of_rule).any(is_down) {
         return deviating(Reason::LinkStuck, format!("{allowed} is not up"));
     }
     let mut radios = uplinks
         .iter()
-        .filter(|uplink| uplink.medium == LinkMedium::Wireless && !allowed.allows(uplink));
+        .filter(|uplink| uplink.medium == LinkMedium::Wireless && !allowed.allows(&uplink.members));
     if inputs.isolation.radios == RadioRule::Blocked
         && let Some(radio) = radios.next()
     {
@@ -151,8 +151,10 @@ fn settled(
 }
 
 /// Links that are up and should not be.
-fn against(rule: &UplinkRule, uplinks: &[Uplink]) -> String {
-    let others = uplinks.iter().filter(|uplink| !rule.allows(uplink));
+fn against(rule: &AllowedUplinks, uplinks: &[Uplink]) -> String {
+    let others = uplinks
+        .iter()
+        .filter(|uplink| !rule.allows(&uplink.members));
     let up: Vec<&str> = others
         .flat_map(|uplink| &uplink.up)
         .map(String::as_str)

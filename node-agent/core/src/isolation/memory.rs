@@ -1,13 +1,11 @@
 //! What is remembered over restarts: the agent keeps it in a file beside its ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use postern_intent::SectionDigest;
 use postern_plan::host::{AdminState, LinkConfig};
 use serde::{Deserialize, Serialize};
-
-use super::domain::Uplink;
 
 /// What is remembered of the isolation.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -32,7 +30,7 @@ pub struct IsolationMemory {
 /// The uplinks that may be up: a structured rule, never a list of names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
-pub enum UplinkRule {
+pub enum AllowedUplinks {
     Single {
         uplink: String,
     },
@@ -51,8 +49,8 @@ pub enum SwitchPhase {
     Open,
     /// It is asked what answers before the switch. Nothing is changed yet.
     Preparing {
-        goal: UplinkRule,
-        previous: Option<UplinkRule>,
+        goal: AllowedUplinks,
+        previous: Option<AllowedUplinks>,
         since: Timestamp,
     },
     /// All uplinks but those of the goal go down.
@@ -68,16 +66,16 @@ pub enum SwitchPhase {
         until: Timestamp,
     },
     /// These are up and nothing else.
-    Settled { allowed: UplinkRule },
+    Settled { allowed: AllowedUplinks },
 }
 
 /// A switch under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UplinkSwitch {
-    pub goal: UplinkRule,
+    pub goal: AllowedUplinks,
     /// What is in use again if the switch fails.
-    pub previous: Option<UplinkRule>,
+    pub previous: Option<AllowedUplinks>,
     pub confirmation: Confirmation,
     pub since: Timestamp,
 }
@@ -111,11 +109,11 @@ pub struct FailedUplink {
 #[serde(deny_unknown_fields)]
 pub struct SwitchRollback {
     /// What was tried.
-    pub goal: UplinkRule,
+    pub goal: AllowedUplinks,
     pub at: Timestamp,
 }
 
-impl UplinkRule {
+impl AllowedUplinks {
     /// The links that the rule names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let (first, second) = match self {
@@ -131,10 +129,10 @@ impl UplinkRule {
             .map(String::as_str)
     }
 
-    /// May the uplink be up?
+    /// May the uplink of these links be up?
     #[must_use]
-    pub fn allows(&self, uplink: &Uplink) -> bool {
-        self.names().any(|name| uplink.members.contains(name))
+    pub fn allows(&self, members: &BTreeSet<String>) -> bool {
+        self.names().any(|name| members.contains(name))
     }
 
     /// The link that reaches the network.
@@ -153,7 +151,7 @@ impl UplinkRule {
     }
 }
 
-impl std::fmt::Display for UplinkRule {
+impl std::fmt::Display for AllowedUplinks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Single { uplink } => f.write_str(uplink),
@@ -168,7 +166,7 @@ impl std::fmt::Display for UplinkRule {
 impl SwitchPhase {
     /// What may be up now; none while nothing is enforced.
     #[must_use]
-    pub const fn allowed(&self) -> Option<&UplinkRule> {
+    pub const fn allowed(&self) -> Option<&AllowedUplinks> {
         match self {
             Self::Open => None,
             Self::Preparing { previous, .. } => previous.as_ref(),

@@ -10,19 +10,23 @@
 //! | [`selection`] | which uplink is preferred |
 //! | [`memory`] | what is remembered over restarts |
 //! | [`switch`] | one turn: the phases of a switch |
+//! | [`inputs`] | what a turn depends on besides the memory |
+//! | [`act`] | what is done to links, and the way back |
 //! | [`finding`] | what the report says of it |
 
+pub mod act;
 pub mod domain;
 pub mod finding;
+pub mod inputs;
 pub mod memory;
 pub mod selection;
 pub mod switch;
 #[cfg(test)]
 mod tests;
 
+pub use act::{UplinkAct, restore};
 pub use domain::{LinkDomain, Uplink};
 pub use finding::IsolationFinding;
-pub use memory::{IsolationMemory, SwitchPhase, UplinkRule};
-pub use switch::{
-    ConfirmAnswer, IsolationInputs, IsolationTurn, RemoteUse, UplinkAct, restore, turn,
-};
+pub use inputs::{ConfirmAnswer, IsolationInputs, RemoteUse};
+pub use memory::{AllowedUplinks, IsolationMemory, SwitchPhase};
+pub use switch::{IsolationTurn, turn};

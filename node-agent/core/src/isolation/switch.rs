@@ -1,17 +1,17 @@
 //! One turn: from what is remembered and one reading of the links to the next phase and the acts that are due.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use jiff::{SignedDuration, Timestamp};
 use postern_intent::IfName;
-use postern_intent::body::{Isolation, RemoteLinks};
+use postern_intent::body::RemoteLinks;
 use postern_plan::host::{AdminState, Carrier, ObservedLink};
 
+use super::act::UplinkAct;
 use super::domain::{LinkDomain, Uplink};
 use super::finding::{self, HeldLink, IsolationFinding};
+use super::inputs::{ConfirmAnswer, IsolationInputs};
 use super::memory::{
-    Confirmation, FailedUplink, IsolationMemory, SwitchFailure, SwitchPhase, SwitchRollback,
-    UplinkRule, UplinkSwitch,
+    AllowedUplinks, Confirmation, FailedUplink, IsolationMemory, SwitchFailure, SwitchPhase,
+    SwitchRollback, UplinkSwitch,
 };
 use super::selection::choose;
 
@@ -21,47 +21,6 @@ pub const CARRIER_WAIT: SignedDuration = SignedDuration::from_secs(10);
 pub const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// How long the question before a switch may stay without an answer.
 pub const PREPARE_WAIT: SignedDuration = SignedDuration::from_secs(5);
-
-/// Something on the node whose loss locks an operator out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RemoteUse {
-    ApiServer,
-    Ssh,
-}
-
-/// What came of the question whether what must answer does. Of a question that was asked in an earlier phase nothing is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ConfirmAnswer {
-    /// It was not asked yet, or there is no answer yet.
-    #[default]
-    Awaited,
-    Answered,
-    Silent,
-}
-
-/// Everything that a turn depends on besides the memory.
-#[derive(Debug, Clone, Copy)]
-pub struct IsolationInputs<'a> {
-    pub isolation: &'a Isolation,
-    pub links: &'a [ObservedLink],
-    /// Links that have a radio.
-    pub wireless: &'a BTreeSet<String>,
-    /// The node's setting: links behind which pods are.
-    pub pod_links: &'a [String],
-    /// Links that carry a remote session, by name.
-    pub remote: &'a BTreeMap<String, RemoteUse>,
-    pub answer: ConfirmAnswer,
-    pub now: Timestamp,
-}
-
-/// One thing to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UplinkAct {
-    SetDown(IfName),
-    SetUp(IfName),
-    /// It is asked whether what must answer does.
-    Ask,
-}
 
 /// What follows. The memory is written before the acts are done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,28 +56,6 @@ pub fn turn(memory: &IsolationMemory, inputs: &IsolationInputs<'_>) -> Isolation
         finding,
         wake,
     }
-}
-
-/// The way back once no isolation is asked for: links as they were when they were first seen. None where there is nothing to
-/// do any more, and the memory can go.
-#[must_use]
-pub fn restore(memory: &IsolationMemory, links: &[ObservedLink]) -> Option<Vec<UplinkAct>> {
-    let differs = |link: &&ObservedLink| {
-        let before = memory.baseline.get(&link.name);
-        before.is_some_and(|before| *before != link.state)
-    };
-    let acts: Vec<UplinkAct> = links
-        .iter()
-        .filter(differs)
-        .filter_map(|link| {
-            let name = link.name.parse().ok()?;
-            Some(match link.state {
-                AdminState::Down => UplinkAct::SetUp(name),
-                AdminState::Up => UplinkAct::SetDown(name),
-            })
-        })
-        .collect();
-    (!acts.is_empty()).then_some(acts)
 }
 
 struct Turning<'a> {
@@ -249,7 +186,7 @@ impl<'a> Turning<'a> {
     }
 
     /// What should be up: the pair of the exception while it lasts, else what is in use while that works, else the best one.
-    fn wanted(&self) -> Option<UplinkRule> {
+    fn wanted(&self) -> Option<AllowedUplinks> {
         let (isolation, failed) = (self.inputs.isolation, &self.memory.failed);
         let current = match &self.memory.phase {
             SwitchPhase::Preparing { goal, .. } => Some(goal),
@@ -260,10 +197,10 @@ impl<'a> Turning<'a> {
         {
             return Some(pair);
         }
-        let upstream = current.map(|rule| UplinkRule::Single {
+        let upstream = current.map(|rule| AllowedUplinks::Single {
             uplink: rule.upstream().to_owned(),
         });
-        let is_usable = |rule: &UplinkRule| {
+        let is_usable = |rule: &AllowedUplinks| {
             let is_there = uplink_of(self.uplinks, rule.upstream()).is_some();
             is_there && !failed.contains_key(rule.upstream())
         };
@@ -273,7 +210,7 @@ impl<'a> Turning<'a> {
             return Some(rule.clone());
         }
         let best = choose(self.uplinks, isolation, failed)?;
-        let best_rule = UplinkRule::Single {
+        let best_rule = AllowedUplinks::Single {
             uplink: best.name.clone(),
         };
         // All have failed: to change from one to another would only add outages.
@@ -284,18 +221,18 @@ impl<'a> Turning<'a> {
     }
 
     /// The pair of the exception, while it lasts and both are there.
-    fn hotspot(&self) -> Option<UplinkRule> {
+    fn hotspot(&self) -> Option<AllowedUplinks> {
         let pair = self.inputs.isolation.hotspot.as_ref()?;
         let there = |name: &IfName| uplink_of(self.uplinks, name.as_str());
         let (access_point, upstream) = (there(&pair.access_point)?, there(&pair.upstream)?);
         let lasts = self.inputs.now < pair.not_after && access_point.name != upstream.name;
-        lasts.then(|| UplinkRule::Hotspot {
+        lasts.then(|| AllowedUplinks::Hotspot {
             access_point: pair.access_point.to_string(),
             upstream: pair.upstream.to_string(),
         })
     }
 
-    fn begin(&mut self, goal: UplinkRule, previous: Option<UplinkRule>) {
+    fn begin(&mut self, goal: AllowedUplinks, previous: Option<AllowedUplinks>) {
         self.held = self.cut_by(&goal);
         if self.held.is_some() {
             return;
@@ -313,7 +250,12 @@ impl<'a> Turning<'a> {
         };
     }
 
-    fn prepare(&mut self, goal: UplinkRule, previous: Option<UplinkRule>, since: Timestamp) {
+    fn prepare(
+        &mut self,
+        goal: AllowedUplinks,
+        previous: Option<AllowedUplinks>,
+        since: Timestamp,
+    ) {
         if let Some(previous) = &previous {
             self.enforce(previous);
         }
@@ -400,7 +342,7 @@ impl<'a> Turning<'a> {
         let at = self.inputs.now;
         let failed = FailedUplink { reason, at };
         self.memory.failed.insert(switch.goal.key(), failed);
-        let works = |rule: &UplinkRule| {
+        let works = |rule: &AllowedUplinks| {
             let is_there = uplink_of(self.uplinks, rule.upstream()).is_some();
             is_there && !self.memory.failed.contains_key(&rule.key())
         };
@@ -419,8 +361,8 @@ impl<'a> Turning<'a> {
 
     fn move_on(
         &mut self,
-        goal: UplinkRule,
-        previous: Option<UplinkRule>,
+        goal: AllowedUplinks,
+        previous: Option<AllowedUplinks>,
         confirmation: Confirmation,
     ) {
         self.take_order();
@@ -435,25 +377,28 @@ impl<'a> Turning<'a> {
     }
 
     /// The best uplink besides those of the rule, if one has not failed.
-    fn way_back(&self, goal: &UplinkRule) -> Option<UplinkRule> {
-        let others = self.uplinks.iter().filter(|uplink| !goal.allows(uplink));
+    fn way_back(&self, goal: &AllowedUplinks) -> Option<AllowedUplinks> {
+        let others = self
+            .uplinks
+            .iter()
+            .filter(|uplink| !goal.allows(&uplink.members));
         let others: Vec<Uplink> = others.cloned().collect();
         let best = choose(&others, self.inputs.isolation, &self.memory.failed)?;
         let has_failed = self.memory.failed.contains_key(&best.name);
-        (!has_failed).then(|| UplinkRule::Single {
+        (!has_failed).then(|| AllowedUplinks::Single {
             uplink: best.name.clone(),
         })
     }
 
     /// Nothing but the rule is up: what is up against it goes down first, and only then what is down comes up.
-    fn enforce(&mut self, rule: &UplinkRule) {
+    fn enforce(&mut self, rule: &AllowedUplinks) {
         if self.set_others_down(rule) == Others::Down {
             let down = self.to_raise(rule);
             self.acts.extend(down.into_iter().map(UplinkAct::SetUp));
         }
     }
 
-    fn set_others_down(&mut self, rule: &UplinkRule) -> Others {
+    fn set_others_down(&mut self, rule: &AllowedUplinks) -> Others {
         let up = self.others_up(rule);
         if up.is_empty() {
             return Others::Down;
@@ -462,16 +407,23 @@ impl<'a> Turning<'a> {
         Others::Up
     }
 
-    fn others_up(&self, rule: &UplinkRule) -> Vec<IfName> {
-        let others = self.uplinks.iter().filter(|uplink| !rule.allows(uplink));
+    fn others_up(&self, rule: &AllowedUplinks) -> Vec<IfName> {
+        let others = self
+            .uplinks
+            .iter()
+            .filter(|uplink| !rule.allows(&uplink.members));
         let up = others.flat_map(|uplink| &uplink.up);
         up.filter_map(|name| name.parse().ok()).collect()
     }
 
     /// Members that are down, but for those that were down before the isolation and that nothing names.
-    fn to_raise(&self, rule: &UplinkRule) -> Vec<IfName> {
+    fn to_raise(&self, rule: &AllowedUplinks) -> Vec<IfName> {
         let mut down = Vec::new();
-        for uplink in self.uplinks.iter().filter(|uplink| rule.allows(uplink)) {
+        for uplink in self
+            .uplinks
+            .iter()
+            .filter(|uplink| rule.allows(&uplink.members))
+        {
             let is_wanted = |name: &&String| {
                 let was_up = self.memory.baseline.get(*name) == Some(&AdminState::Up);
                 was_up || **name == uplink.name || rule.names().any(|named| named == *name)
@@ -483,7 +435,7 @@ impl<'a> Turning<'a> {
     }
 
     /// What the goal would cut of somebody's way to the node.
-    fn cut_by(&self, goal: &UplinkRule) -> Option<HeldLink> {
+    fn cut_by(&self, goal: &AllowedUplinks) -> Option<HeldLink> {
         if self.inputs.isolation.remote_links == RemoteLinks::Cut {
             return None;
         }

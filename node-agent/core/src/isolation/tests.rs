@@ -21,6 +21,8 @@ struct Node {
     answers: ConfirmAnswer,
     answer: ConfirmAnswer,
     now: Timestamp,
+    /// Links that no act brings down.
+    stuck: BTreeSet<String>,
     /// Links with nothing at their other end.
     unplugged: BTreeSet<String>,
     /// Acts in order, as `+name` and `-name`.
@@ -66,6 +68,7 @@ impl Node {
             answers: ConfirmAnswer::Answered,
             answer: ConfirmAnswer::Awaited,
             now: Timestamp::UNIX_EPOCH,
+            stuck: BTreeSet::new(),
             unplugged: BTreeSet::new(),
             done: Vec::new(),
         }
@@ -120,6 +123,9 @@ impl Node {
         for act in turned.acts {
             match act {
                 UplinkAct::Ask => self.answer = self.answers,
+                UplinkAct::SetDown(name) if self.stuck.contains(name.as_str()) => {
+                    self.done.push(format!("?{name}"));
+                }
                 UplinkAct::SetDown(name) => {
                     self.done.push(format!("-{name}"));
                     self.set(name.as_str(), AdminState::Down);
@@ -324,6 +330,26 @@ fn the_pair_of_a_hotspot_is_up_until_its_time_and_no_third_one_at_its_start_and_
 }
 
 #[test]
+fn an_uplink_that_does_not_go_down_keeps_the_target_down_and_is_named() {
+    let mut node = Node::with(&["eth0", "eth1"], &["eth1"]);
+    node.set("eth1", AdminState::Down);
+    node.stuck.insert("eth0".to_owned());
+    for _ in 0..10 {
+        let turned = node.turn();
+        node.carry_out(turned);
+        node.now += SignedDuration::from_secs(3);
+    }
+    let found = node.turn().finding;
+    assert_eq!(found.state, IsolationState::Switching);
+    assert!(found.message.contains("eth0"), "{}", found.message);
+    assert_eq!(node.up(), ["eth0"].into(), "the target stays down");
+    assert!(node.done.iter().filter(|act| *act == "?eth0").count() > 3);
+    node.stuck.clear();
+    assert_eq!(node.settles().state, IsolationState::Compliant);
+    assert_eq!(node.up(), ["eth1"].into());
+}
+
+#[test]
 fn a_node_with_a_radio_that_is_not_blocked_is_never_compliant_unless_radios_are_ignored() {
     let mut node = Node::with(&["eth0", "wlan0"], &["eth0"]);
     node.wireless.insert("wlan0".to_owned());
@@ -398,7 +424,7 @@ fn disturb(node: &mut Node, dice: &mut Dice) {
 #[test]
 fn no_act_brings_a_link_up_while_another_one_is_up_whatever_happens_at_any_step() {
     let (mut raised, mut rolled_back) = (0, 0);
-    for seed in 0..300 {
+    for seed in 0..60 {
         let mut dice = Dice(seed);
         let mut node = Node::with(&["eth0", "eth1", "wlan0"], &["eth0"]);
         node.isolation.remote_links = RemoteLinks::Cut;
@@ -449,5 +475,5 @@ fn no_act_brings_a_link_up_while_another_one_is_up_whatever_happens_at_any_step(
         assert_eq!(node.up().len(), 1, "seed {seed}: {:?}", node.memory.phase);
     }
     println!("{raised} links came up, {rolled_back} turns after a rollback");
-    assert!(raised > 1000 && rolled_back > 100);
+    assert!(raised > 500 && rolled_back > 50);
 }

@@ -191,3 +191,23 @@ pub async fn a_switch_of_a_missing_device_is_missing(
     refused(&host.set_device(&setting).await, errno::ENOENT, "no device");
     Ok(())
 }
+
+/// What goes with the state of a link can be put back, and what is there already stays.
+pub async fn what_a_link_loses_when_it_goes_down_can_be_put_back(
+    host: &impl Host,
+    other_program: &impl OtherProgram,
+) -> CaseResult {
+    tunnel_up(host).await?;
+    for address in [net([198, 18, 0, 5], 32), net6()] {
+        host.add_address(&device(DEVICE), address).await?;
+    }
+    let config = host.link_config(&device(DEVICE)).await?;
+    assert_eq!(config.addresses, [net6()]);
+    other_program.sets_state(DEVICE, AdminState::Down).await;
+    other_program.sets_state(DEVICE, AdminState::Up).await;
+    assert_eq!(addresses(host).await?, [net([198, 18, 0, 5], 32)]);
+    host.restore_link(&config).await?;
+    host.restore_link(&config).await?;
+    assert_eq!(addresses(host).await?, [net([198, 18, 0, 5], 32), net6()]);
+    Ok(())
+}

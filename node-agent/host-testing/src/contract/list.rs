@@ -14,6 +14,7 @@ macro_rules! contract_tests {
             link: an_address_cannot_be_added_twice,
             link: removing_an_address_that_is_not_there_is_refused,
             link: a_link_that_goes_down_keeps_its_ipv4_and_loses_its_ipv6_addresses,
+            link: what_a_link_loses_when_it_goes_down_can_be_put_back,
             link: a_switch_reads_back_as_it_was_set,
             link: a_switch_of_a_missing_device_is_missing,
             route: a_route_reads_back_with_its_table_and_metric,
