@@ -136,7 +136,9 @@ mod tests {
     use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
     use postern_intent::NodeDocument;
 
-    use super::{DocumentSigner as _, IntentSigner, ShownKeySet, announce, announced, spec};
+    use super::{
+        CredentialStore, DocumentSigner as _, IntentSigner, ShownKeySet, announce, announced, spec,
+    };
     use crate::signer::{AnnouncedKeys, KeyRing};
 
     fn ring(seed: u8) -> KeyRing {

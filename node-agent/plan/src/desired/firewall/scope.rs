@@ -16,8 +16,8 @@ use super::context::{Chains, FirewallContext};
 use super::guard::lease_rule;
 use super::limits;
 use super::names::{
-    OTHER_RESOLVER, flows_set, granted_set, halved, kept_set, named_chain, offered_chain, public_chain,
-    scope_chain, way_chain,
+    OTHER_RESOLVER, flows_set, granted_set, halved, kept_set, named_chain, offered_chain,
+    public_chain, scope_chain, way_chain,
 };
 use crate::desired::ranges::{aggregate, lan_ranges, of_family};
 
