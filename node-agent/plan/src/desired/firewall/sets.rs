@@ -1,6 +1,6 @@
 //! Sets and maps: facts of the cluster and the node, and what is keyed by pod address.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
@@ -74,37 +74,17 @@ pub(super) fn fixed(context: &FirewallContext<'_>) -> Sets {
             );
         }
         sets.insert(halved("routed", family), routed(context, family));
-        let inbound = cluster
-            .inbound
-            .iter()
-            .filter(|address| Family::of(address) == family);
-        let inbound = inbound.map(|address| Element::key([Atom::Address(*address)]));
-        sets.insert(
-            halved("inbound", family),
-            Set::of([key(family)]).with(inbound),
-        );
+        sets.insert(halved("inbound", family), hosts(&cluster.inbound, family));
         sets.insert(
             halved("api", family),
             sockets(cluster.api_servers.iter(), family, Port::WithProtocol),
         );
-        let hosts = cluster.api_servers.iter().map(SocketAddr::ip);
-        let hosts = hosts.filter(|address| Family::of(address) == family);
-        sets.insert(
-            halved("api_host", family),
-            Set::of([key(family)]).with(hosts.map(|host| Element::key([Atom::Address(host)]))),
-        );
-        let resolvers = cluster.dns.addresses.iter();
-        let resolvers = resolvers.filter(|address| Family::of(address) == family);
-        sets.insert(
-            halved("resolver", family),
-            Set::of([key(family)]).with(resolvers.map(|one| Element::key([Atom::Address(*one)]))),
-        );
-        let encrypted = cluster.encrypted_resolvers.addresses.iter();
-        let encrypted = encrypted.filter(|address| Family::of(address) == family);
-        sets.insert(
-            halved("encrypted", family),
-            Set::of([key(family)]).with(encrypted.map(|one| Element::key([Atom::Address(*one)]))),
-        );
+        let servers: BTreeSet<Address> = cluster.api_servers.iter().map(SocketAddr::ip).collect();
+        sets.insert(halved("api_host", family), hosts(&servers, family));
+        let resolvers = hosts(&cluster.dns.addresses, family);
+        sets.insert(halved("resolver", family), resolvers);
+        let encrypted = hosts(&cluster.encrypted_resolvers.addresses, family);
+        sets.insert(halved("encrypted", family), encrypted);
         sets.insert(
             halved("node_service", family),
             sockets(cluster.node_services.iter(), family, Port::Alone),
@@ -173,6 +153,14 @@ fn routed(context: &FirewallContext<'_>, family: Family) -> Set {
 
 fn in_family(ranges: &[Prefix], family: Family) -> Vec<Prefix> {
     crate::desired::ranges::of_family(ranges, family)
+}
+
+/// The addresses of a family.
+fn hosts<'a>(addresses: impl IntoIterator<Item = &'a Address>, family: Family) -> Set {
+    let own = addresses
+        .into_iter()
+        .filter(|address| Family::of(address) == family);
+    Set::of([key(family)]).with(own.map(|address| Element::key([Atom::Address(*address)])))
 }
 
 #[derive(Clone, Copy)]
