@@ -474,6 +474,8 @@ fn no_act_brings_a_link_up_while_another_one_is_up_whatever_happens_at_any_step(
         }
         assert_eq!(node.up().len(), 1, "seed {seed}: {:?}", node.memory.phase);
     }
-    println!("{raised} links came up, {rolled_back} turns after a rollback");
-    assert!(raised > 500 && rolled_back > 50);
+    assert!(
+        raised > 500 && rolled_back > 50,
+        "{raised} links came up, {rolled_back} turns after a rollback"
+    );
 }
