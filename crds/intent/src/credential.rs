@@ -133,7 +133,7 @@ impl ExitCredential {
         recipient: &WgKey,
         node: &NodeIdentity,
         exit: &ExitName,
-        entropy: SecretBytes,
+        entropy: &SecretBytes,
     ) -> Result<String, CredentialError> {
         type Key = <X25519HkdfSha256 as Kem>::PublicKey;
         let recipient = Key::from_bytes(recipient.bytes()).map_err(CredentialError::Seal)?;
@@ -221,7 +221,7 @@ pub fn seal_document<'a>(
             let credential = known(&sealed.fingerprint).ok_or(CredentialError::Unknown)?;
             let entropy = entropy().ok_or(CredentialError::NoEntropy)?;
             sealed.sealed =
-                credential.seal(&sealed.recipient, &document.node, &session.exit, entropy)?;
+                credential.seal(&sealed.recipient, &document.node, &session.exit, &entropy)?;
         }
     }
     Ok(())
@@ -234,7 +234,7 @@ struct ExpandedEntropy {
 }
 
 impl ExpandedEntropy {
-    fn new(entropy: SecretBytes) -> Self {
+    fn new(entropy: &SecretBytes) -> Self {
         Self {
             derived: Hkdf::new(None, entropy.expose()),
             counter: 0,
@@ -306,7 +306,7 @@ mod tests {
         let entropy = SecretBytes::new([entropy; 32]);
         SealedCredential {
             sealed: credential
-                .seal(&recipient, &node("n1"), &"eu".parse().unwrap(), entropy)
+                .seal(&recipient, &node("n1"), &"eu".parse().unwrap(), &entropy)
                 .unwrap(),
             fingerprint: credential.fingerprint(),
             recipient,

@@ -7,6 +7,7 @@
 
 mod classes;
 mod converge;
+mod external;
 mod frames;
 mod limits;
 mod names;

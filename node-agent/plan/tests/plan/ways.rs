@@ -8,7 +8,7 @@ use postern_plan::desired::names;
 use postern_plan::host::Family;
 use postern_plan::ruleset::{FirewallRule, Match, MatchField, Target};
 
-use crate::fixture::{OwnedInputs, client, gateway, scope_id, word};
+use crate::fixture::{OwnedInputs, client, external, gateway, scope_id, word};
 
 /// The chains that a packet of the scope can come to on its way out, from the scope's own.
 fn reachable(desired: &Desired) -> BTreeSet<String> {
@@ -66,7 +66,11 @@ fn worlds(body: &Body) -> Vec<OwnedInputs> {
 
 #[test]
 fn the_chains_of_a_scope_accept_nothing_but_by_its_exit_whatever_the_node_lacks() {
-    for (body, device) in [(client(), "pst-c-eu"), (gateway(&[]), "eth0")] {
+    for (body, device) in [
+        (client(), "pst-c-eu"),
+        (gateway(&[]), "eth0"),
+        (external(), "pst-x-eu"),
+    ] {
         for world in worlds(&body) {
             let desired = Desired::from_inputs(&world.inputs());
             assert!(accepts_only_by(&desired, device), "{:?}", world.facts);

@@ -166,7 +166,7 @@ fn held<'c>(
 ) -> impl Iterator<Item = (&'c ExitName, &'c SessionOffer<'c>)> {
     let active = context.exits.all_active();
     let own = active.filter(|(_, active)| *active.gateway == node.name);
-    own.filter_map(|(exit, active)| Some((exit, active.offer.session.as_ref()?)))
+    own.filter_map(|(exit, active)| Some((exit, active.offer.session.as_deref()?)))
 }
 
 fn same_node<'a>(index: &Index<'a>, node: &SnapshotNode) -> Option<&'a NodeDocument> {

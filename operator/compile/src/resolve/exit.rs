@@ -87,7 +87,7 @@ pub(crate) struct Offer<'a> {
     pub(crate) selection: Option<&'a String>,
     pub(crate) users: ExitUsers<'a>,
     /// The session with a server outside, which the gateway has; none: the gateway leaves by its own uplink.
-    pub(crate) session: Option<SessionOffer<'a>>,
+    pub(crate) session: Option<Box<SessionOffer<'a>>>,
 }
 
 /// Who may use an exit.
@@ -207,7 +207,7 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms)
         Some(external) => match session(index, exit, external, active.gateway) {
             Ok(session) => ExitState::Active(ActiveExit {
                 offer: Offer {
-                    session: Some(session),
+                    session: Some(Box::new(session)),
                     ..active.offer
                 },
                 ..active
@@ -246,7 +246,7 @@ fn by_published<'a>(index: &Index<'a>, exit: &SnapshotExit) -> Option<ExitState<
             failback: route.map_or(ExitFailback::Manual, |route| route.failback),
             selection: route.and_then(|route| route.selection.as_ref()),
             users: ExitUsers::Standing,
-            session: published_session(document, &exit.name),
+            session: published_session(document, &exit.name).map(Box::new),
         },
     }))
 }
