@@ -93,8 +93,7 @@ pub(super) fn decide(
     }
 }
 
-/// Browsers that find this name missing resolve names by the resolver of the system and not over HTTPS
-/// (<https://support.mozilla.org/kb/canary-domain-use-application-dnsnet>).
+/// The canary domain of Mozilla: browsers that find it missing resolve names by the resolver of the system and not over HTTPS.
 const CANARY: &str = "use-application-dns.net";
 
 /// What becomes of a name at once where names are filtered. A resolver over HTTPS would answer for every other name.

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::edit::{Edit, NftCommand};
 use super::element::Key;
+use super::limit::{LimitMeasure, SourceLimit};
 use super::model::{Base, BaseKind, Hook, KeyType, Otherwise, SetFlag, SetType, TABLE, ValueType};
 use super::rule::{Counter, FirewallRule, Match, MatchField, Operand, Target};
 use crate::host::Family;
@@ -113,6 +114,36 @@ impl fmt::Display for Target {
 /// How long an open connection, or its destination, is remembered after its last packet: as long as the kernel itself by default
 /// keeps an idle TCP connection (`nf_conntrack_tcp_timeout_established`).
 const KEPT_FOR: &str = "5d";
+
+/// For how long the kernel remembers how much of a rate a silent source used. A source that sent nothing for a second has its
+/// whole burst again, so that nothing is lost with the element.
+const REMEMBERED: &str = "1m";
+
+impl fmt::Display for SourceLimit {
+    /// The set's element is made by the first packet. The kernel deletes it when the last of the counted connections ends, or when
+    /// the source was silent for some time.
+    ///
+    /// A rate lets a burst of one second pass. The kernel adds a second's worth to the burst of bytes by itself.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            measure, most, set, ..
+        } = self;
+        let saddr = MatchField::Saddr(self.family);
+        match measure {
+            LimitMeasure::Connections => {
+                write!(f, "add @{set} {{ {saddr} ct count over {most} }}")
+            }
+            LimitMeasure::NewConnections | LimitMeasure::Packets => write!(
+                f,
+                "update @{set} {{ {saddr} timeout {REMEMBERED} limit rate over {most}/second burst {most} packets }}"
+            ),
+            LimitMeasure::Bytes => write!(
+                f,
+                "update @{set} {{ {saddr} timeout {REMEMBERED} limit rate over {most} bytes/second }}"
+            ),
+        }
+    }
+}
 
 impl fmt::Display for FirewallRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -292,3 +292,21 @@ pub fn tcp_syn() -> Match {
         operand: Operand::Alone,
     }
 }
+
+/// The packet's source is over the limit.
+#[must_use]
+pub fn over(limit: SourceLimit) -> Match {
+    Match {
+        fields: vec![MatchField::Over(limit)],
+        operand: Operand::Alone,
+    }
+}
+
+/// `ct status ! confirmed`: no packet of the flow went through this node before.
+#[must_use]
+pub fn first_of_flow() -> Match {
+    Match {
+        fields: vec![MatchField::Unconfirmed],
+        operand: Operand::Alone,
+    }
+}

@@ -5,7 +5,7 @@ use postern_intent::body::TermsLimits;
 
 use super::names::{OVER_BYTES, OVER_CONNECTIONS, OVER_NEW_CONNECTIONS, OVER_PACKETS, limit_set};
 use crate::host::Family;
-use crate::ruleset::limit::{first_of_flow, over};
+use crate::ruleset::rule::{first_of_flow, over};
 use crate::ruleset::{Counter, FirewallRule, LimitMeasure, SourceLimit, Target};
 
 /// The limits of both families. A pod with two addresses has each limit once for each of them: the kernel counts by address.
