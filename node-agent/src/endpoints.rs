@@ -102,9 +102,8 @@ pub async fn resolve(
             }
         }
         // A change of what is wanted ends the pause; without one, names that are not settled are asked again.
-        match timeout(PAUSE, wanted.changed()).await {
-            Ok(Err(_)) => return,
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(_)) = timeout(PAUSE, wanted.changed()).await {
+            return;
         }
     }
 }

@@ -120,7 +120,11 @@ impl SessionHealths {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by it")]
+    #![allow(
+        clippy::disallowed_methods,
+        clippy::unwrap_used,
+        reason = "a test needs a moment to count from, and fails by what is not there"
+    )]
 
     use postern_intent::WgKey;
     use postern_plan::host::{ObservedPeer, TunnelPeer};

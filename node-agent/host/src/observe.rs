@@ -228,6 +228,7 @@ mod tests {
     use std::time::Duration;
 
     use postern_intent::WgKey;
+    use postern_intent::credential::ExitCredential;
     use postern_plan::host::{TunnelBackend, TunnelConfig};
     use tokio::time::{Instant, sleep};
 
@@ -240,6 +241,7 @@ mod tests {
     struct Hangs;
 
     impl Tunnels for Hangs {
+        fn use_credential(&self, _: &IfName, _: Option<&ExitCredential>) {}
         async fn tunnel_backend(&self) -> HostResult<TunnelBackend> {
             Ok(TunnelBackend::Userspace)
         }
