@@ -106,7 +106,7 @@ install_wireguard() {
         say "wireguard-go is there"
         return
     fi
-    command -v go >/dev/null || fail "go is not here: install Go (https://go.dev/dl), then try again"
+    command -v go >/dev/null || fail "go is not here: install Go, then try again"
     say "building wireguard-go from its Go module"
     (cd "$(dirname "${BASH_SOURCE[0]}")/../wireguard" &&
         go build -o "$TOOLS/bin/wireguard-go" golang.zx2c4.com/wireguard)

@@ -22,13 +22,14 @@
 //! | [`cni`] | what the plugin asks |
 //! | `waiting` | pods whose ADD waits for an intent |
 //! | `report` | what the report is composed from |
-//! | [`sessions`] | credentials and addresses of servers outside of the cluster |
+//! | [`sessions`], `credential` | credentials and addresses of servers outside of the cluster |
 //! | [`release`] | letting go |
 
 pub mod activation;
 pub mod backoff;
 mod choice;
 pub mod cni;
+mod credential;
 mod event_pace;
 mod execute;
 pub mod fast;
