@@ -96,6 +96,10 @@ pub(super) fn sections(text: &str) -> Result<Vec<ConfSection>, ConfError> {
         }
         let setting = line.split_once('=').zip(sections.last_mut());
         let ((key, value), section) = setting.ok_or(ConfError::Line { line: line_number })?;
+        // A key without its `=` ends with one all the same, and would be taken for a name.
+        if key.trim().contains(char::is_whitespace) {
+            return Err(ConfError::Line { line: line_number });
+        }
         let setting = (key.trim().to_owned(), value.trim().to_owned());
         section.settings.push(setting);
     }
