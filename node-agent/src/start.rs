@@ -105,11 +105,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
         bindings,
         audit,
     } = open_files(args, &ledger, &mut damages)?;
-    let options = LinuxOptions {
-        run_dir: args.run_dir.clone(),
-        private_key: PrivateKey::from_bytes(key.private),
-        backend: BackendPreference::KernelFirst,
-    };
+    let options = linux_options(args, &key);
     // Two lists at a time over one connection are refused by the kernel (`EBUSY`), so that the task of the uplinks has its own.
     let uplinks = watch_uplinks(LinuxHost::new(options.clone()), args, &mut damages);
     let host = LinuxHost::new(options);
@@ -177,6 +173,14 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     // The agent is gone and with it the channel, so that the task ends once the last report is in its file.
     drop(tokio::time::timeout(LAST_REPORT, channels.report_file).await);
     ended.map_err(AgentError::Run)
+}
+
+fn linux_options(args: &RunArgs, key: &NodeKey) -> LinuxOptions {
+    LinuxOptions {
+        run_dir: args.run_dir.clone(),
+        private_key: PrivateKey::from_bytes(key.private),
+        backend: BackendPreference::KernelFirst,
+    }
 }
 
 fn agent_options(args: &RunArgs, uid: Uid) -> AgentOptions {
