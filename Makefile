@@ -62,7 +62,7 @@ unit: ## pure crates, fake host, golden scenarios, properties (needs nothing)
 netns: need-root netns-kernel netns-dns netns-lab ## real nft, routes, WireGuard and DNS in namespaces: the lab's cases (root)
 
 netns-kernel:
-	@e2e/setup/tools.sh lab
+	@e2e/setup/tools.sh lab wireguard
 	$(CARGO) test $(addprefix -p ,$(KERNEL)) --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
 nft-versions: need-root ## the cases of the firewall with the nft of Debian 13 and of sid (root)
@@ -81,7 +81,7 @@ netns-lab:
 
 # Kubernetes is built once for each version, and the programs once here, so that no case waits for them.
 controlplane-programs:
-	@e2e/setup/tools.sh lab
+	@e2e/setup/tools.sh lab wireguard
 	$(CARGO) build $(PROGRAMS)
 	$(CARGO) run --quiet -p postern-e2e --bin lab -- controlplane build
 

@@ -128,7 +128,7 @@ pub(super) struct WrittenPorts {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct WrittenCeiling {
-    /// Whether a policy may set `lanAccess: Allow`.
+    /// Whether a policy may set `lanAccess: Allow`, or allow a private range in a rule.
     #[schemars(with = "WrittenPermission")]
     pub(super) lan: Option<WrittenPermission>,
 

@@ -1,10 +1,8 @@
 //! Special-use and private ranges, and sums over ranges.
 
-use std::net::Ipv6Addr;
-
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::IpNet;
 use postern_intent::Prefix;
-use postern_intent::special_use::{SPECIAL4, SPECIAL6};
+use postern_intent::special_use::{PRIVATE4, PRIVATE6, SPECIAL4, SPECIAL6, embedding};
 
 use crate::host::Family;
 
@@ -34,44 +32,12 @@ pub(super) fn aggregate(prefixes: &[Prefix]) -> Vec<Prefix> {
         .collect()
 }
 
-/// Prefixes that hold an IPv4 address from this bit on: NAT64 (RFC 6052) and 6to4 (RFC 3056).
-const EMBEDDINGS: [(Ipv6Addr, u8); 2] = [
-    (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96),
-    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
-];
-/// Private ranges (RFC 1918, RFC 6598).
-pub(super) const PRIVATE4: [&str; 4] = [
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-];
-/// Unique local addresses (RFC 4193).
-pub(super) const PRIVATE6: [&str; 1] = ["fc00::/7"];
-
 /// The private ranges of a family.
 pub(super) fn private_ranges(family: Family) -> Vec<Prefix> {
     match family {
         Family::V4 => prefixes(&PRIVATE4),
         Family::V6 => prefixes(&PRIVATE6),
     }
-}
-
-/// The IPv6 destinations that stand for these IPv4 ones where the exit's network translates or tunnels.
-pub(super) fn embedding(four: &[Prefix]) -> Vec<Prefix> {
-    let nets = four.iter().filter_map(|prefix| match prefix.net() {
-        IpNet::V4(net) => Some(net),
-        IpNet::V6(_) => None,
-    });
-    let embedded = nets.flat_map(|net| {
-        EMBEDDINGS.into_iter().filter_map(move |(start, at)| {
-            let address = u128::from(u32::from(net.network())) << (96 - at);
-            let address = Ipv6Addr::from(u128::from(start) | address);
-            let net = Ipv6Net::new(address, at + net.prefix_len()).ok()?;
-            Some(Prefix::from(IpNet::V6(net)))
-        })
-    });
-    embedded.collect()
 }
 
 /// The special-use ranges of a family.

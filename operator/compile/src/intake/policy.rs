@@ -11,6 +11,7 @@ use postern_intent::body::{
     Access, DnsTerms, Rule, RulePortRange, RuleProtocol, ScopeFailureMode, Terms, TermsDnsMode,
     TermsDnsRefusal, TermsEstablishedFlows, TermsLimits, TermsReplies,
 };
+use postern_intent::special_use::is_private;
 use postern_intent::{ExitName, NamePattern};
 
 use super::error::{IntakeError, Reader};
@@ -169,6 +170,12 @@ fn permitted(
             LEAVE_OUT,
         ),
         (
+            "spec.rules",
+            names_private(&asked.rules),
+            ceiling.lan,
+            "name no private range in rules that allow",
+        ),
+        (
             "spec.specialUse.exceptions",
             !asked.special_use_exceptions.is_empty(),
             ceiling.special_use,
@@ -258,6 +265,12 @@ fn bytes(written: &IntOrString) -> Result<u64, SpecRefusal> {
     };
     let number: u64 = digits.parse().map_err(|_| no_quantity())?;
     Ok(number.saturating_mul(unit))
+}
+
+/// A private range in a rule is the policy's permission to reach it, as `lanAccess` is.
+fn names_private(rules: &[Rule]) -> bool {
+    let mut allowed = rules.iter().filter(|rule| rule.action == Access::Allow);
+    allowed.any(|rule| rule.to.iter().any(is_private))
 }
 
 fn exit(written: &crd::ExitRef) -> Result<ExitName, SpecRefusal> {

@@ -6,7 +6,7 @@ use postern_compile::gate::{ApprovalCause, PendingApproval};
 use postern_compile::snapshot::{Lifecycle, Permission, SnapshotNamespace};
 use postern_compile::verdict::Detail;
 use postern_crds::EgressPolicy;
-use postern_crds::egress_policy::{FailureMode, RouteType};
+use postern_crds::egress_policy::{Action, Destination, FailureMode, PolicyRule, RouteType};
 use postern_intent::body::{BlockedReason, Class, EgressPath};
 use serde_json::json;
 
@@ -290,4 +290,39 @@ fn a_policy_by_the_uplink_of_the_node_is_blocked_where_the_administrator_withhol
         "{:?}",
         ways(&world)
     );
+}
+
+#[test]
+fn a_rule_that_allows_a_private_range_is_refused_where_the_administrator_withholds_the_lan() {
+    let mut world = world(&[(0, ALL, 0)]);
+    world.settings.ceiling.lan = Permission::Withheld;
+    let with = |world: &mut World, action: Action, cidr: &str| {
+        let mut policy = world.policies["red/p0"].clone();
+        let to = Destination {
+            cidr: Some(cidr.to_owned()),
+            ..Destination::default()
+        };
+        policy.spec.rules = vec![PolicyRule {
+            action,
+            to: vec![to],
+            ..PolicyRule::default()
+        }];
+        world.apply_policy(policy);
+        said(&world.compile(), "p0", "Accepted")
+    };
+    for private in ["10.1.0.0/16", "fd00::/8", "64:ff9b::a00:0/104"] {
+        let accepted = with(&mut world, Action::Allow, private);
+        assert!(
+            accepted.starts_with("False NotPermitted: spec.rules is more"),
+            "{private}: {accepted}"
+        );
+    }
+    for (action, cidr) in [
+        (Action::Deny, "10.1.0.0/16"),
+        (Action::Allow, "0.0.0.0/0"),
+        (Action::Allow, "64:ff9b::808:808/128"),
+    ] {
+        let accepted = with(&mut world, action, cidr);
+        assert!(accepted.starts_with("True Accepted"), "{cidr}: {accepted}");
+    }
 }
