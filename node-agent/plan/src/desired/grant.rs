@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::body::{Access, Scope, Terms};
+use postern_intent::special_use::embedding;
 use postern_intent::{Address, Prefix};
 
 use super::ClusterView;
 use super::firewall::names::granted_set;
-use super::ranges::{embedding, lan_ranges, special_ranges};
+use super::ranges::{lan_ranges, special_ranges};
 use crate::host::Family;
 
 /// The rules of a scope that allow names. A question is looked up in O(labels · log names).
