@@ -18,16 +18,16 @@ use crate::files::{self, FileError, Readers};
 #[derive(Debug, Error)]
 pub enum WireGuardKeyError {
     /// The file cannot be read or written.
-    #[error("the tunnel key's file cannot be kept")]
+    #[error("the key's file cannot be kept")]
     File(#[source] FileError),
     /// The file holds no key.
-    #[error("the tunnel key's file holds no base64 of 32 bytes")]
+    #[error("the key's file holds no base64 of 32 bytes")]
     Content,
     /// The kernel gave no randomness.
-    #[error("no randomness for a new tunnel key")]
+    #[error("no randomness for a new key")]
     Random(#[source] getrandom::Error),
     /// The public half is no usable key.
-    #[error("the tunnel key's public half cannot be used")]
+    #[error("the key's public half cannot be used")]
     Public(#[source] NewtypeError),
 }
 

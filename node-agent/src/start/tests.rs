@@ -71,7 +71,8 @@ async fn what_cannot_be_used_at_a_start_is_told_by_a_condition_and_ends_no_start
             "state-dir",
             &[
                 (Programmed, Reason::NotDurable, "state-dir"),
-                (Programmed, Reason::NoPeerKey, "tunnel key"),
+                (Programmed, Reason::NoPeerKey, "wireguard.key"),
+                (Programmed, Reason::NoCredentialKey, "credentials.key"),
                 (SourceBinding, Reason::Unbound, "bindings.json"),
             ][..],
         ),
@@ -103,7 +104,7 @@ async fn what_cannot_be_used_at_a_start_is_told_by_a_condition_and_ends_no_start
         }
     }
     // All of it at once.
-    assert_eq!(opened(&arguments(folder.path(), &PLACES)).len(), 7);
+    assert_eq!(opened(&arguments(folder.path(), &PLACES)).len(), 8);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use super::finding::Gravity::{Blocked, Degraded, Notice, Open};
 type ReasonGroup = (&'static [Reason], Gravity, &'static str);
 
 /// Every reason belongs to one group; a test compares the groups with the reasons.
-const GROUPS: [ReasonGroup; 37] = [
+const GROUPS: [ReasonGroup; 42] = [
     (
         &[R::FailedOpen],
         Open,
@@ -61,6 +61,16 @@ const GROUPS: [ReasonGroup; 37] = [
         ],
         Blocked,
         "look at the gateway: posternctl status shows where the path ends",
+    ),
+    (
+        &[R::CredentialMissing, R::CredentialMalformed],
+        Blocked,
+        "write the Secret that the exit names, in the operator's namespace; posternctl exit import makes one of a wg-quick file",
+    ),
+    (
+        &[R::NoCredentialKey, R::HolderHeld],
+        Blocked,
+        "see that the agent of the named node runs and reports; docs/operation.md, A server of a provider",
     ),
     (
         &[R::NoPeerKey, R::KeyNotProved],
@@ -132,6 +142,21 @@ const GROUPS: [ReasonGroup; 37] = [
         &[R::SettingsRefused],
         Degraded,
         "correct the keys that the message names; docs/operator.md, Settings that are refused",
+    ),
+    (
+        &[R::RemoteLinkProtected, R::SwitchRolledBack],
+        Degraded,
+        "look at the link that the message names; docs/isolation.md says when a switch is held or rolled back",
+    ),
+    (
+        &[R::LinkStuck, R::NoLink],
+        Degraded,
+        "look at the interfaces of the node: ip link, and spec.preferred and spec.domain of the object",
+    ),
+    (
+        &[R::RadioNotBlocked],
+        Degraded,
+        "block the radio by rfkill, or write rfkill: Ignore",
     ),
     (
         &[R::ReleaseHeld],
@@ -230,7 +255,7 @@ const GROUPS: [ReasonGroup; 37] = [
         "start the named pods anew",
     ),
     (
-        &[R::Pending, R::Converging],
+        &[R::Pending, R::Converging, R::Switching, R::Confirming],
         Notice,
         "wait; where it stays so for minutes, look at the operator and at the node's agent",
     ),
@@ -246,6 +271,8 @@ const GROUPS: [ReasonGroup; 37] = [
             R::Bound,
             R::Checked,
             R::Locked,
+            R::Isolated,
+            R::Confirmed,
         ],
         Notice,
         "look at the object: its status contradicts itself",
