@@ -274,6 +274,11 @@ fn a_credential_that_is_missing_malformed_or_wrong_is_said_and_lets_nothing_out(
     lab.start_wireguard(&keys.server()).unwrap();
     lab.apply_yaml(&(external(&keys, &BOTH[..1]) + &policy("vpn", "")))
         .unwrap();
+    // A pod that starts before its node knows the policy would leave as any other one.
+    lab.await_report("n1", "the policy's namespace", |report| {
+        report["guardedNamespaces"][0] == "crawlers"
+    })
+    .unwrap();
     let pod = PodOptions::on("n1").label("app", "crawler");
     let sender = lab.sender("crawlers/crawler", pod).unwrap();
     await_condition(&lab, "ResolvedRefs", "False CredentialMissing");

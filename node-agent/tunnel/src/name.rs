@@ -94,7 +94,7 @@ mod tests {
     fn refuses_every_other_name_with_its_reason() {
         let refused = [
             ("eth0", NameError::ForeignPrefix),
-            ("pst-x-a", NameError::ForeignPrefix),
+            ("pst-y-a", NameError::ForeignPrefix),
             ("pst-c-", NameError::Empty),
             ("pst-c-1234567890", NameError::TooLong { length: 16 }),
             ("pst-c-../x", NameError::Character { found: '.' }),

@@ -8,7 +8,7 @@ use postern_plan::host::{AdminState, Carrier, LinkMedium, ObservedLink};
 use super::memory::AllowedUplinks;
 
 /// Names of links that a CNI, a container engine, the kernel itself or Postern makes. Everything else counts.
-pub const EXCLUDED: [&str; 34] = [
+pub const EXCLUDED: [&str; 38] = [
     "antrea*",
     "azv*",
     "br-int",
@@ -29,6 +29,7 @@ pub const EXCLUDED: [&str; 34] = [
     "ip6tnl*",
     "ip_vti*",
     "kube-bridge",
+    "kube-dummy-if",
     "kube-ipvs*",
     "lo",
     "lxc*",
@@ -41,8 +42,11 @@ pub const EXCLUDED: [&str; 34] = [
     "tunl*",
     "veth*",
     "virbr*",
+    "vxlan-v6.calico",
     "vxlan.calico",
     "weave*",
+    "wg-v6.cali",
+    "wireguard.cali",
 ];
 
 /// The links of a node that count.
@@ -117,7 +121,11 @@ impl LinkDomain {
         uplinks: &[Uplink],
         links: &[ObservedLink],
     ) -> BTreeSet<String> {
-        let is_plain = |pattern: &&String| !pattern.trim_end_matches('*').contains('*');
+        // nft takes no name that is nothing but a wildcard.
+        let is_plain = |pattern: &&String| {
+            let start = pattern.trim_end_matches('*');
+            !start.is_empty() && !start.contains('*')
+        };
         let mut names: BTreeSet<String> = self.excluded.iter().filter(is_plain).cloned().collect();
         let others = links.iter().map(|link| &link.name);
         names.extend(others.filter(|name| !self.contains(name)).cloned());

@@ -114,6 +114,9 @@ fn settled(
         return deviating(Reason::LinkStuck, format!("{up} is up against {allowed}"));
     }
     let of_rule = |uplink: &&Uplink| allowed.allows(&uplink.members);
+    if !uplinks.iter().any(|uplink| of_rule(&uplink)) {
+        return deviating(Reason::NoLink, format!("{allowed} is not there"));
+    }
     let is_down = |uplink: &Uplink| !uplink.up.contains(&uplink.name);
     if uplinks.iter().filter(of_rule).any(is_down) {
         return deviating(Reason::LinkStuck, format!("{allowed} is not up"));

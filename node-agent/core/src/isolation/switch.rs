@@ -434,12 +434,18 @@ impl<'a> Turning<'a> {
         down
     }
 
-    /// What the goal would cut of somebody's way to the node.
+    /// The first link of the API server or of a session that the goal would cut. An uplink that was left because it lost its
+    /// carrier carries neither: a session that is still open on it must not hold the node there.
     fn cut_by(&self, goal: &AllowedUplinks) -> Option<HeldLink> {
         if self.inputs.isolation.remote_links == RemoteLinks::Cut {
             return None;
         }
+        let is_left = |link: &IfName| {
+            let uplink = uplink_of(self.uplinks, link.as_str());
+            uplink.is_some_and(|uplink| self.memory.failed.contains_key(&uplink.name))
+        };
         let cut = self.others_up(goal).into_iter();
+        let cut = cut.filter(|link| !is_left(link));
         cut.filter_map(|link| {
             let used = self.inputs.remote.get(link.as_str())?;
             Some(HeldLink { link, used: *used })

@@ -6,7 +6,7 @@ use postern_intent::{Body, ScopeId};
 
 use crate::desired::{AddressClass, Classified, Desired, names};
 use crate::flow::{CutExtent, Cuts};
-use crate::ruleset::{FirewallRule, Target};
+use crate::ruleset::{FirewallRule, MatchField, Target};
 
 /// Addresses whose class changed, those of scopes whose way out changed, those of scopes whose rules changed, where the scope
 /// cuts established flows, and those of the users of a served exit that leaves with another source now.
@@ -47,10 +47,16 @@ pub fn cuts(before: &Desired, after: &Desired, body: Option<&Body>) -> Cuts {
     cuts
 }
 
-/// The rules of a chain, without those that only remember what is let out.
+/// The rules of a chain, without those that only remember what is let out, and without limits: another number changes how much
+/// goes out and not where.
 fn rules_of<'a>(desired: &'a Desired, chain: &str) -> Option<Vec<&'a FirewallRule>> {
     let rules = desired.ruleset.inet.chains.get(chain)?.rules.iter();
-    let judging = rules.filter(|rule| !matches!(rule.target, Target::KeepFlow(_)));
+    let is_limit = |rule: &FirewallRule| {
+        let mut fields = rule.matches.iter().flat_map(|one| &one.fields);
+        fields.any(|field| matches!(field, MatchField::Over(_)))
+    };
+    let judging =
+        rules.filter(|rule| !matches!(rule.target, Target::KeepFlow(_)) && !is_limit(rule));
     Some(judging.collect())
 }
 

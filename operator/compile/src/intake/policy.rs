@@ -12,7 +12,7 @@ use postern_intent::body::{
     TermsDnsRefusal, TermsEstablishedFlows, TermsLimits, TermsReplies,
 };
 use postern_intent::special_use::is_private;
-use postern_intent::{ExitName, NamePattern};
+use postern_intent::{ExitName, NamePattern, Prefix};
 
 use super::error::{IntakeError, Reader};
 use super::exit::{lan, prefix};
@@ -176,6 +176,12 @@ fn permitted(
             "name no private range in rules that allow",
         ),
         (
+            "spec.dns.upstreams",
+            names_private_resolver(asked),
+            ceiling.lan,
+            "name no private resolver",
+        ),
+        (
             "spec.specialUse.exceptions",
             !asked.special_use_exceptions.is_empty(),
             ceiling.special_use,
@@ -265,6 +271,11 @@ fn bytes(written: &IntOrString) -> Result<u64, SpecRefusal> {
     };
     let number: u64 = digits.parse().map_err(|_| no_quantity())?;
     Ok(number.saturating_mul(unit))
+}
+
+fn names_private_resolver(terms: &Terms) -> bool {
+    let mut upstreams = terms.dns.upstreams.iter();
+    upstreams.any(|one| is_private(&Prefix::host(one.ip())))
 }
 
 /// A private range in a rule is the policy's permission to reach it, as `lanAccess` is.

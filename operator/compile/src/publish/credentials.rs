@@ -1,7 +1,7 @@
 //! Credentials of external exits on their way from Secrets to the nodes that they are encrypted to. They pass by the compiler,
 //! which sees [`CredentialFacts`] only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Secret;
 use postern_intent::NodeDocument;
@@ -17,6 +17,7 @@ const PRESHARED_KEY: &str = "presharedKey";
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct CredentialStore {
     known: BTreeMap<String, Result<ExitCredential, String>>,
+    unread: BTreeSet<String>,
 }
 
 impl CredentialStore {
@@ -26,6 +27,11 @@ impl CredentialStore {
         let credential = credential.and_then(|found| found.public_key().map(|_| found));
         let credential = credential.map_err(|error| error.to_string());
         self.known.insert(name, credential);
+    }
+
+    /// Notes a Secret of which the API server has said nothing yet.
+    pub fn note_unread(&mut self, name: String) {
+        self.unread.insert(name);
     }
 
     /// What the compiler may know of them.
@@ -42,8 +48,10 @@ impl CredentialStore {
             Err(why) => CredentialFacts::Malformed(why.clone()),
         };
         let known = self.known.iter();
+        let known = known.map(|(name, credential)| (name.clone(), facts(credential)));
+        let unread = self.unread.iter().cloned();
         known
-            .map(|(name, credential)| (name.clone(), facts(credential)))
+            .chain(unread.map(|name| (name, CredentialFacts::Unread)))
             .collect()
     }
 

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use postern_crds::conditions::Reason;
-use postern_intent::body::{BlockedReason, EgressPath, PolicyRef, Scope, ScopeFailureMode, Terms};
+use postern_intent::body::{
+    Access, BlockedReason, EgressPath, PolicyRef, Scope, ScopeFailureMode, Terms,
+};
+use postern_intent::special_use::is_private;
 use postern_intent::{ExitName, Namespace, Uid};
 
 use super::exit::{ExitState, ExitUsers, ResolvedExits};
 use crate::index::Index;
 use crate::select::{Contender, Contenders};
-use crate::snapshot::{ExitNamespaces, Permission, PolicyRoute};
+use crate::snapshot::{Ceiling, ExitNamespaces, Permission, PolicyRoute};
 
 /// The plan of every contender, by the policy's UID.
 pub(crate) struct PolicyPlans {
@@ -101,7 +104,7 @@ fn plan(index: &Index<'_>, exits: &ResolvedExits<'_>, one: &Contender<'_>) -> Po
             policy: reference(last_good.policy.generation),
             way: standing_path(index, exits, one, last_good),
             // The exit's half of the LAN permission is checked again when the scope is lowered.
-            terms: last_good.terms.clone(),
+            terms: within(&index.snapshot.settings.ceiling, last_good.terms.clone()),
             // A ceiling that is withheld closes also what was accepted before.
             failure: match index.snapshot.settings.ceiling.fail_open {
                 Permission::Granted => last_good.failure,
@@ -117,6 +120,25 @@ fn plan(index: &Index<'_>, exits: &ResolvedExits<'_>, one: &Contender<'_>) -> Po
             source: TermsSource::Nothing,
         },
     }
+}
+
+/// The terms of before without what the administrator withholds now.
+fn within(ceiling: &Ceiling, mut terms: Terms) -> Terms {
+    if ceiling.lan == Permission::Withheld {
+        terms.lan = Access::Deny;
+        // A rule without destinations means every one: one that loses its last goes as a whole.
+        terms.rules.retain_mut(|rule| {
+            let narrows = rule.action == Access::Allow && !rule.is_everywhere();
+            if narrows {
+                rule.to.retain(|to| !is_private(to));
+            }
+            !narrows || !rule.is_everywhere()
+        });
+    }
+    if ceiling.special_use == Permission::Withheld {
+        terms.special_use_exceptions.clear();
+    }
+    terms
 }
 
 fn refusal(one: &Contender<'_>) -> BlockedReason {

@@ -24,6 +24,8 @@ pub(crate) struct SessionOffer<'a> {
 pub(crate) enum SessionLack {
     /// The Secret of this name does not exist.
     NoSecret(String),
+    /// The Secret of this name was not read yet, and no session of the exit is published.
+    Unread(String),
     /// The Secret of this name holds no credential, for this reason.
     Malformed { secret: String, why: String },
     /// This node, the first in the order, has reported no key to encrypt the credential to.
@@ -51,6 +53,16 @@ pub(super) fn session<'a>(
     let facts = index.snapshot.credentials.get(&terms.secret);
     let (public_key, fingerprint) = match facts {
         None => return Err(SessionLack::NoSecret(secret())),
+        // What is published stays: an answer that is missing takes no exit away. Only for the same node, because the credential in
+        // the document is encrypted to it.
+        Some(CredentialFacts::Unread) => {
+            let node = index.nodes.get(gateway);
+            let document = index.published.documents.get(gateway);
+            let document =
+                document.filter(|document| node.is_some_and(|node| node.uid == document.node.uid));
+            let published = document.and_then(|document| published_session(document, &exit.name));
+            return published.ok_or_else(|| SessionLack::Unread(secret()));
+        }
         Some(CredentialFacts::Malformed(why)) => {
             return Err(SessionLack::Malformed {
                 secret: secret(),

@@ -76,6 +76,8 @@ pub enum CredentialFacts {
     },
     /// Why it cannot be used.
     Malformed(String),
+    /// The API server has not answered yet, which says nothing about the Secret.
+    Unread,
 }
 
 impl ExitTerms {

@@ -102,6 +102,12 @@ fn no_session(kind: ConditionType, lack: &SessionLack) -> Finding {
 /// Why no node has the session of an external exit.
 pub(super) fn session_fault(lack: &SessionLack) -> (Reason, String) {
     match lack {
+        SessionLack::Unread(secret) => (
+            Reason::Pending,
+            format!(
+                "the Secret {secret} was not read yet; see that the API server answers the operator"
+            ),
+        ),
         SessionLack::NoSecret(secret) => (
             Reason::CredentialMissing,
             format!("there is no Secret {secret} in the operator's namespace"),

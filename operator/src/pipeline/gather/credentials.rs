@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use postern_apiserver::{ApiVerb, within};
+use postern_apiserver::{ApiError, ApiVerb, within};
 use postern_compile::publish::CredentialStore;
 use postern_compile::snapshot::SnapshotExit;
 use tracing::warn;
@@ -22,11 +23,18 @@ pub(in crate::pipeline) struct KnownCredentials {
     by_name: BTreeMap<String, KnownSecret>,
 }
 
-/// One answer of the API server.
+/// What the API server answered last.
 struct KnownSecret {
-    /// None: it does not exist.
-    secret: Option<Secret>,
+    answer: SecretAnswer,
+    /// When it was asked last, also in vain: a Secret that cannot be read delays one run in each period and no more.
     at: Instant,
+}
+
+enum SecretAnswer {
+    /// It never answered.
+    Unread,
+    Absent,
+    There(Secret),
 }
 
 impl KnownCredentials {
@@ -45,27 +53,48 @@ impl KnownCredentials {
         self.by_name
             .retain(|name, _| named.contains(&name.as_str()));
         let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        let is_stale = |name: &&str| {
+            let known = self.by_name.get(*name);
+            known.is_none_or(|known| now.duration_since(known.at) >= PERIOD)
+        };
+        let stale: Vec<&str> = named.iter().copied().filter(is_stale).collect();
+        // At the same time: each has a deadline of its own, and the run waits for the slowest one only.
+        let secrets = &secrets;
+        let asked = stale.into_iter().map(|name| async move {
+            let got = secrets.get_opt(name);
+            let what = format!("Secret {name}");
+            (name.to_owned(), within(ApiVerb::Get, what, got).await)
+        });
+        for (name, got) in join_all(asked).await {
+            self.note(name, got, now);
+        }
+        self.store(&named)
+    }
+
+    fn note(&mut self, name: String, got: Result<Option<Secret>, ApiError>, now: Instant) {
+        let known = self.by_name.entry(name.clone()).or_insert(KnownSecret {
+            answer: SecretAnswer::Unread,
+            at: now,
+        });
+        known.at = now;
+        match got {
+            Ok(Some(secret)) => known.answer = SecretAnswer::There(secret),
+            Ok(None) => known.answer = SecretAnswer::Absent,
+            Err(error) => warn!(
+                error = chain(&error),
+                secret = name,
+                "the credential of an exit cannot be read; what was known of it stays"
+            ),
+        }
+    }
+
+    fn store(&self, named: &[&str]) -> CredentialStore {
         let mut store = CredentialStore::default();
         for name in named {
-            let known = self.by_name.get(name);
-            let is_fresh = known.is_some_and(|known| now.duration_since(known.at) < PERIOD);
-            if !is_fresh {
-                let what = format!("Secret {name}");
-                match within(ApiVerb::Get, what, secrets.get_opt(name)).await {
-                    Ok(secret) => {
-                        let known = KnownSecret { secret, at: now };
-                        self.by_name.insert(name.to_owned(), known);
-                    }
-                    Err(error) => warn!(
-                        error = chain(&error),
-                        secret = name,
-                        "the credential of an exit cannot be read; what was known of it stays"
-                    ),
-                }
-            }
-            let known = self.by_name.get(name);
-            if let Some(secret) = known.and_then(|known| known.secret.as_ref()) {
-                store.add(name.to_owned(), secret);
+            match self.by_name.get(*name).map(|known| &known.answer) {
+                Some(SecretAnswer::There(secret)) => store.add((*name).to_owned(), secret),
+                Some(SecretAnswer::Absent) => {}
+                Some(SecretAnswer::Unread) | None => store.note_unread((*name).to_owned()),
             }
         }
         store

@@ -1,5 +1,5 @@
-//! One chain a scope, the same order in each: inside, lease, replies, special use, other resolvers, LAN, rules, limits, the
-//! one way out.
+//! One chain a scope, the same order in each: inside, lease, replies, other resolvers, kept connections, special use, LAN,
+//! rules, limits, the one way out.
 
 use postern_intent::body::{
     Access, EgressPath, PortSpan, Rule, RuleProtocol, Scope, ServedExit, TermsDnsMode,
@@ -50,12 +50,13 @@ fn policy(context: &FirewallContext<'_>, scope: &Scope) -> Vec<FirewallRule> {
         return rules;
     }
     rules.push(lease_rule());
-    rules.extend(kept(context, scope));
     if scope.terms.replies == TermsReplies::Services {
         rules.push(FirewallRule::to(jump("replies")));
     }
-    rules.extend(special_use(scope));
+    // Before kept connections: a filter of names has no hole, also where a connection to another resolver is older.
     rules.extend(other_resolvers(scope));
+    rules.extend(kept(context, scope));
+    rules.extend(special_use(scope));
     let out = out(scope);
     for (position, rule) in scope.terms.rules.iter().enumerate() {
         let mut lowered = Vec::new();
@@ -114,6 +115,8 @@ fn remembering(scope: &Scope, mut way: Vec<FirewallRule>) -> Vec<FirewallRule> {
         && let Some(accept) = way.pop_if(|last| last.target == Target::Accept)
     {
         let keep = FirewallRule::to(Target::KeepFlow(flows_set(&scope.id)));
+        // Answered ones only: a scan would fill the set otherwise.
+        let keep = keep.when(MatchField::CtState.is("established"));
         way.push(keep.when(MatchField::CtDirection.is("original")));
         way.push(accept);
     }

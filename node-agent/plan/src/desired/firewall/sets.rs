@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 use postern_intent::body::{Body, EgressPath, Scope, TermsEstablishedFlows};
+use postern_intent::special_use::embedding;
 use postern_intent::{Address, Prefix, ScopeId};
 
 use crate::binding::Binding;
@@ -21,7 +22,7 @@ use super::names::{
     flows_set, granted_set, halved, kept_set, last_chain, local_exit_set, mark_chain, scope_chain,
 };
 use super::steer::TO_MAIN;
-use crate::desired::ranges::{lan_ranges, special_ranges};
+use crate::desired::ranges::{aggregate, lan_ranges, special_ranges};
 
 type Sets = BTreeMap<String, Set>;
 
@@ -56,6 +57,9 @@ pub(super) fn fixed(context: &FirewallContext<'_>) -> Sets {
     sets.extend(limited(context));
     for family in Family::BOTH {
         let cluster = context.cluster;
+        let resolvers = cluster.encrypted_resolvers.addresses.iter();
+        let resolvers: Vec<Prefix> = resolvers.copied().map(Prefix::host).collect();
+        let encrypted = [embedding(&resolvers), resolvers].concat();
         for (name, ranges) in [
             (LOCAL_SET, in_family(&cluster.local, family)),
             ("inside", cluster.inside(family)),
@@ -64,6 +68,7 @@ pub(super) fn fixed(context: &FirewallContext<'_>) -> Sets {
             ("cluster", cluster.never_offered(family)),
             ("special", special_ranges(family)),
             ("private", lan_ranges(family)),
+            ("encrypted", aggregate(&in_family(&encrypted, family))),
         ] {
             let elements = ranges
                 .into_iter()
@@ -83,8 +88,6 @@ pub(super) fn fixed(context: &FirewallContext<'_>) -> Sets {
         sets.insert(halved("api_host", family), hosts(&servers, family));
         let resolvers = hosts(&cluster.dns.addresses, family);
         sets.insert(halved("resolver", family), resolvers);
-        let encrypted = hosts(&cluster.encrypted_resolvers.addresses, family);
-        sets.insert(halved("encrypted", family), encrypted);
         sets.insert(
             halved("node_service", family),
             sockets(cluster.node_services.iter(), family, Port::Alone),

@@ -111,11 +111,11 @@ pub(crate) fn policy_decides(scope: &Scope, grants: &Grants, packet: &Packet) ->
         .special_use_exceptions
         .iter()
         .any(|range| range.contains(&to));
+    if is_refused_resolver(scope, packet) {
+        return (false, Ground::OtherResolver);
+    }
     if is_special(to) && !excepted {
         return (false, Ground::SpecialUse);
-    }
-    if scope.terms.dns.mode != TermsDnsMode::Forward && is_other_resolver(packet) {
-        return (false, Ground::OtherResolver);
     }
     let lan = !is_private(to) || scope.terms.lan == Access::Allow;
     let judged = |action, lan: bool, ground| match (action, lan) {
@@ -135,12 +135,19 @@ pub(crate) fn policy_decides(scope: &Scope, grants: &Grants, packet: &Packet) ->
     judged(scope.terms.default_action, lan, Ground::Default)
 }
 
-/// Port 853, and port 443 of the resolvers of the fixture's cluster document.
+/// A resolver that the policy's mode refuses, also to connections that are kept.
+pub(crate) fn is_refused_resolver(scope: &Scope, packet: &Packet) -> bool {
+    scope.terms.dns.mode != TermsDnsMode::Forward && is_other_resolver(packet)
+}
+
+/// Port 853, and port 443 of the resolvers of the fixture's cluster document, in each form.
 fn is_other_resolver(packet: &Packet) -> bool {
     let known = ["8.8.8.8/32", "2620:fe::9/128"];
     match packet.transport {
         Transport::Tcp { dport, .. } | Transport::Udp { dport, .. } => {
-            dport == 853 || dport == 443 && within(packet.destination, &known)
+            let to = packet.destination;
+            let is_known = |address| within(address, &known);
+            dport == 853 || dport == 443 && (is_known(to) || embedded(to).is_some_and(is_known))
         }
         Transport::Sctp { .. } | Transport::Icmp(_) | Transport::Other(_) => false,
     }

@@ -6,8 +6,8 @@ use postern_plan::host::Family;
 use postern_plan::ruleset::{Hook, Ruleset};
 
 use super::model::{
-    exit_offers, is_allowed_reply, is_clusters, is_inside, is_service_reply, policy_allows,
-    stays_on_the_link,
+    exit_offers, is_allowed_reply, is_clusters, is_inside, is_refused_resolver, is_service_reply,
+    policy_allows, stays_on_the_link,
 };
 use super::{Dice, Scene};
 use crate::fixture::word;
@@ -137,7 +137,7 @@ pub(super) fn an_open_connection_goes_on_where_the_policy_says(
         served.is_some_and(|served| exit_offers(body, served, &packet))
     });
     let keeps = scope.terms.established_flows == TermsEstablishedFlows::Keep;
-    let is_kept = keeps && !scene.kept.is_empty();
+    let is_kept = keeps && !scene.kept.is_empty() && !is_refused_resolver(scope, &packet);
     let wanted = scene.leases.contains(&packet.family())
         && (is_kept || policy_allows(scope, &scene.grants, &packet))
         && offered;
