@@ -34,7 +34,7 @@ enum SecretAnswer {
     /// It never answered.
     Unread,
     Absent,
-    There(Secret),
+    There(Box<Secret>),
 }
 
 impl KnownCredentials {
@@ -66,19 +66,19 @@ impl KnownCredentials {
             (name.to_owned(), within(ApiVerb::Get, what, got).await)
         });
         for (name, got) in join_all(asked).await {
-            self.note(name, got, now);
+            self.note(&name, got, now);
         }
         self.store(&named)
     }
 
-    fn note(&mut self, name: String, got: Result<Option<Secret>, ApiError>, now: Instant) {
-        let known = self.by_name.entry(name.clone()).or_insert(KnownSecret {
+    fn note(&mut self, name: &str, got: Result<Option<Secret>, ApiError>, now: Instant) {
+        let known = self.by_name.entry(name.to_owned()).or_insert(KnownSecret {
             answer: SecretAnswer::Unread,
             at: now,
         });
         known.at = now;
         match got {
-            Ok(Some(secret)) => known.answer = SecretAnswer::There(secret),
+            Ok(Some(secret)) => known.answer = SecretAnswer::There(Box::new(secret)),
             Ok(None) => known.answer = SecretAnswer::Absent,
             Err(error) => warn!(
                 error = chain(&error),
