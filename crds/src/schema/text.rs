@@ -193,9 +193,6 @@ pub fn bytes(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-validations": [{
             "rule": "string(self).matches('^[1-9]')",
             "message": "must be above zero; write bytes per second such as 1048576 or 10Mi, or leave the field out"
-        }, {
-            "rule": "type(self) != int || self <= 2147483647",
-            "message": "write a number above 2147483647 as a quantity such as 4G"
         }]
     })
 }
