@@ -388,7 +388,7 @@ async fn files_that_the_guard_does_not_need_are_told_by_a_condition_and_stop_no_
     assert!(node.file("bindings.damaged.json").exists());
     let report = node.reports("Programmed", "False", "NoPeerKey");
     let said = message(&report, "Programmed");
-    assert!(said.contains("wireguard.key"), "{said}");
+    assert!(said.contains("the key's file"), "{said}");
 }
 
 /// What a start says of the log, the keys, the folders and the socket of a node where none of them can be used.
