@@ -9,6 +9,7 @@ use postern_plan::order::teardown;
 use postern_plan::step::Step;
 use thiserror::Error;
 
+use crate::files::FileError;
 use crate::ledger::{AcceptedRelease, Ledger, LedgerError, ReleasedBy};
 
 /// Why the node was not cleaned up.
@@ -34,6 +35,9 @@ pub enum CleanupError {
         #[source]
         source: HostError,
     },
+    /// The memory of the uplinks cannot be read; it stays, and so do the links.
+    #[error("it cannot be read how the links were before the isolation, so they stay as they are")]
+    Uplinks(#[source] FileError),
     /// A file cannot be removed.
     #[error("cannot remove {path}")]
     File {
@@ -84,7 +88,8 @@ pub async fn cleanup(
         }
         done.push(step.to_string());
     }
-    let restored = crate::isolation::let_go(host, state_dir).await;
+    let kept = crate::isolation::read_file(state_dir).map_err(CleanupError::Uplinks)?;
+    let restored = crate::isolation::let_go(host, &kept, state_dir).await;
     let restored = restored.map_err(|source| CleanupError::Step {
         step: "bringing the uplinks back to what they were".to_owned(),
         source,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::{Stream, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use postern_agent_core::isolation::{
-    ConfirmAnswer, IsolationFinding, IsolationInputs, IsolationMemory, SwitchPhase, UplinkAct,
-    restore, turn,
+    ConfirmAnswer, IsolationFinding, IsolationInputs, IsolationMemory, Restoration, SwitchPhase,
+    UplinkAct, restore, turn,
 };
 use postern_agent_core::report::ReportedUplinks;
 use postern_crds::conditions::Reason;
@@ -72,27 +72,40 @@ where
     IsolationHandle { orders, published }
 }
 
-/// Brings links back to what they were before the isolation, for a node that is cleaned up; what was done.
+/// Brings links back to what they were before the isolation, for a node that is cleaned up; what was done. A link that may be
+/// the node's only way out stays up, and the memory stays with it.
 ///
 /// # Errors
 /// [`HostError`] of the first act that failed.
-pub async fn let_go<H: Host>(host: &H, state_dir: &Path) -> Result<Vec<Step>, HostError> {
-    let kept = file::read(state_dir).unwrap_or_default();
-    let links = host.list_links().await?;
-    let acts = restore(&kept.memory, &links).unwrap_or_default();
-    let steps: Vec<Step> = acts
-        .into_iter()
-        .flat_map(|act| steps(&kept.memory, act))
-        .collect();
-    let applied = apply(host, &steps).await;
-    if let Some(failed) = applied.failed {
-        return Err(failed.error);
+pub async fn let_go<H: Host>(
+    host: &H,
+    kept: &IsolationFile,
+    state_dir: &Path,
+) -> Result<Vec<Step>, HostError> {
+    let mut done = Vec::new();
+    loop {
+        let links = host.list_links().await?;
+        let acts = match restore(&kept.memory, &links) {
+            Restoration::Acts(acts) if done.len() < TURNS => acts,
+            Restoration::Done => break,
+            Restoration::Acts(_) | Restoration::AwaitsCarrier => {
+                tracing::warn!("a link stays up, because none that was up before has a carrier");
+                return Ok(done);
+            }
+        };
+        let acts = acts.into_iter();
+        let steps: Vec<Step> = acts.flat_map(|act| steps(&kept.memory, act)).collect();
+        let applied = apply(host, &steps).await;
+        done.extend(applied.done);
+        if let Some(failed) = applied.failed {
+            return Err(failed.error);
+        }
     }
     if let Err(error) = file::write(state_dir, &IsolationFile::default()) {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(error, "the memory of the uplinks cannot be removed");
     }
-    Ok(applied.done)
+    Ok(done)
 }
 
 /// A link that comes up gets back what it lost when it was brought down.
@@ -256,15 +269,19 @@ impl<H: Host> IsolationTask<H> {
             tracing::error!(error, "links cannot be brought back to what they were");
             return TurnProgress::Done(None);
         }
-        let Some(acts) = restore(&self.kept.memory, &self.seen.links) else {
-            return match self.keep(IsolationFile::default()) {
-                Ok(()) => TurnProgress::More,
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(error, "the memory of the uplinks cannot be removed");
-                    TurnProgress::Done(None)
-                }
-            };
+        let acts = match restore(&self.kept.memory, &self.seen.links) {
+            Restoration::Acts(acts) => acts,
+            Restoration::AwaitsCarrier => return TurnProgress::Done(None),
+            Restoration::Done => {
+                return match self.keep(IsolationFile::default()) {
+                    Ok(()) => TurnProgress::More,
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(error, "the memory of the uplinks cannot be removed");
+                        TurnProgress::Done(None)
+                    }
+                };
+            }
         };
         let mut failed = false;
         for act in acts {

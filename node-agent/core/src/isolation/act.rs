@@ -1,7 +1,7 @@
 //! What is done to links, and the way back.
 
 use postern_intent::IfName;
-use postern_plan::host::{AdminState, ObservedLink};
+use postern_plan::host::{AdminState, Carrier, ObservedLink};
 
 use super::memory::IsolationMemory;
 
@@ -14,24 +14,42 @@ pub enum UplinkAct {
     Ask,
 }
 
-/// The way back once no isolation is asked for: links as they were when they were first seen. None where there is nothing to
-/// do any more, and the memory can go.
+/// How far the way back is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Restoration {
+    /// Every link is as it was, and the memory can go.
+    Done,
+    Acts(Vec<UplinkAct>),
+    /// A link that was down is up, and none of those that were up has a carrier: it stays up, because it may be the node's only
+    /// way out.
+    AwaitsCarrier,
+}
+
+/// The way back once no isolation is asked for: links as they were when the isolation began.
 #[must_use]
-pub fn restore(memory: &IsolationMemory, links: &[ObservedLink]) -> Option<Vec<UplinkAct>> {
-    let differs = |link: &&ObservedLink| {
-        let before = memory.baseline.get(&link.name);
-        before.is_some_and(|before| *before != link.state)
+pub fn restore(memory: &IsolationMemory, links: &[ObservedLink]) -> Restoration {
+    let was = |link: &ObservedLink, state| memory.baseline.get(&link.name) == Some(&state);
+    let named = |to: AdminState| {
+        let differ = links
+            .iter()
+            .filter(move |link| was(link, to) && link.state != to);
+        differ.filter_map(|link| link.name.parse().ok())
     };
-    let acts: Vec<UplinkAct> = links
-        .iter()
-        .filter(differs)
-        .filter_map(|link| {
-            let name = link.name.parse().ok()?;
-            Some(match link.state {
-                AdminState::Down => UplinkAct::SetUp(name),
-                AdminState::Up => UplinkAct::SetDown(name),
-            })
-        })
-        .collect();
-    (!acts.is_empty()).then_some(acts)
+    let up = named(AdminState::Up).map(UplinkAct::SetUp);
+    let down = named(AdminState::Down).map(UplinkAct::SetDown);
+    let carries = links.iter().any(|link| {
+        was(link, AdminState::Up)
+            && link.state == AdminState::Up
+            && link.carrier == Carrier::Present
+    });
+    let awaited = !carries && down.clone().next().is_some();
+    let acts: Vec<UplinkAct> = match carries {
+        true => up.chain(down).collect(),
+        false => up.collect(),
+    };
+    match (acts.is_empty(), awaited) {
+        (false, _) => Restoration::Acts(acts),
+        (true, true) => Restoration::AwaitsCarrier,
+        (true, false) => Restoration::Done,
+    }
 }

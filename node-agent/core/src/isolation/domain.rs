@@ -84,12 +84,20 @@ impl LinkDomain {
         !self.excluded.iter().any(|pattern| is_like(pattern, link))
     }
 
+    /// Does the link count? A VRF is a table of routes and carries nothing itself; the host end of a pod's pair has a name that
+    /// its CNI chose, and is known by the bridge or switch that it is a port of.
+    fn counts(&self, link: &ObservedLink) -> bool {
+        let master = link.master.as_deref();
+        let is_pod_end = link.kind == "veth" && master.is_some_and(|name| !self.contains(name));
+        self.contains(&link.name) && link.kind != "vrf" && !is_pod_end
+    }
+
     /// The uplinks among these links, by name.
     #[must_use]
     pub fn uplinks(&self, links: &[ObservedLink], wireless: &BTreeSet<String>) -> Vec<Uplink> {
         let counted: BTreeMap<&str, &ObservedLink> = links
             .iter()
-            .filter(|link| self.contains(&link.name))
+            .filter(|link| self.counts(link))
             .map(|link| (link.name.as_str(), link))
             .collect();
         let mut groups: Vec<BTreeSet<&str>> = Vec::new();
@@ -127,8 +135,8 @@ impl LinkDomain {
             !start.is_empty() && !start.contains('*')
         };
         let mut names: BTreeSet<String> = self.excluded.iter().filter(is_plain).cloned().collect();
-        let others = links.iter().map(|link| &link.name);
-        names.extend(others.filter(|name| !self.contains(name)).cloned());
+        let others = links.iter().filter(|link| !self.counts(link));
+        names.extend(others.map(|link| link.name.clone()));
         let allowed = uplinks.iter().filter(|uplink| rule.allows(&uplink.members));
         names.extend(allowed.flat_map(|uplink| uplink.members.iter().cloned()));
         names.extend(rule.names().map(str::to_owned));

@@ -24,7 +24,7 @@ pub mod switch;
 #[cfg(test)]
 mod tests;
 
-pub use act::{UplinkAct, restore};
+pub use act::{Restoration, UplinkAct, restore};
 pub use domain::{LinkDomain, Uplink};
 pub use finding::IsolationFinding;
 pub use inputs::{ConfirmAnswer, IsolationInputs, RemoteUse};

@@ -38,10 +38,10 @@ pub fn turn(memory: &IsolationMemory, inputs: &IsolationInputs<'_>) -> Isolation
     let domain = LinkDomain::new(inputs.isolation, inputs.pod_links);
     let uplinks = domain.uplinks(inputs.links, inputs.wireless);
     let mut turning = Turning::new(memory, inputs, &uplinks);
-    turning.note_links();
     turning.note_order();
     turning.note_carrier();
     turning.step();
+    turning.note_links();
     let Turning {
         memory,
         acts,
@@ -83,15 +83,24 @@ impl<'a> Turning<'a> {
         }
     }
 
-    /// The state of a link when it is first seen is the one that it gets back.
+    /// The state of a link when the isolation begins, or when it comes later, is the one that it gets back. While nothing is
+    /// enforced, links belong to others and nothing is noted. A link that counts no more, because it is excluded now, comes up
+    /// again if the isolation brought it down.
     fn note_links(&mut self) {
-        let counts = |link: &&ObservedLink| {
-            let mut uplinks = self.uplinks.iter();
-            uplinks.any(|uplink| uplink.members.contains(&link.name))
-        };
-        for link in self.inputs.links.iter().filter(counts) {
-            let baseline = &mut self.memory.baseline;
-            baseline.entry(link.name.clone()).or_insert(link.state);
+        let baseline = &mut self.memory.baseline;
+        for link in self.inputs.links {
+            if uplink_of(self.uplinks, &link.name).is_none() {
+                if baseline.get(&link.name) == Some(&AdminState::Up)
+                    && link.state == AdminState::Down
+                {
+                    self.acts
+                        .extend(link.name.parse().ok().map(UplinkAct::SetUp));
+                } else {
+                    baseline.remove(&link.name);
+                }
+            } else if self.memory.phase != SwitchPhase::Open {
+                baseline.entry(link.name.clone()).or_insert(link.state);
+            }
         }
     }
 
@@ -272,7 +281,8 @@ impl<'a> Turning<'a> {
         let (now, late) = (self.inputs.now, since + PREPARE_WAIT);
         let confirmation = match self.inputs.answer {
             ConfirmAnswer::Answered => Confirmation::Required,
-            ConfirmAnswer::Awaited if now < late => {
+            // One connection that is refused or late is no proof that nothing answers.
+            ConfirmAnswer::Awaited | ConfirmAnswer::Silent if now < late => {
                 self.acts.push(UplinkAct::Ask);
                 return self.wakes(late);
             }
@@ -326,6 +336,13 @@ impl<'a> Turning<'a> {
         self.enforce(&switch.goal);
         if self.inputs.answer == ConfirmAnswer::Answered {
             let allowed = switch.goal;
+            // What was rolled back once and is confirmed now is no failure any more.
+            self.memory.failed.remove(&allowed.key());
+            self.memory.rollback = self
+                .memory
+                .rollback
+                .take()
+                .filter(|one| one.goal != allowed);
             self.memory.phase = SwitchPhase::Settled { allowed };
         } else if self.inputs.now >= until {
             // What was due for this goal is not due for the next one.
