@@ -20,7 +20,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub type WantedEndpoints = BTreeMap<IfName, WantedEndpoint>;
 
 /// Addresses of servers, by the device of the session.
-pub type FoundEndpoints = BTreeMap<IfName, SocketAddr>;
+pub type FoundEndpoints = BTreeMap<IfName, FoundAddress>;
 
 /// The server of one session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,10 +62,11 @@ impl EndpointHandle {
     }
 }
 
-/// An address with the name that it was found for.
-struct FoundAddress {
-    endpoint: ServerEndpoint,
-    address: SocketAddr,
+/// An address with the name that it was found for: an exit that has another name since then does not use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundAddress {
+    pub endpoint: ServerEndpoint,
+    pub address: SocketAddr,
 }
 
 /// Resolves until one of the two ends is gone.
@@ -73,7 +74,7 @@ pub async fn resolve(
     mut wanted: watch::Receiver<WantedEndpoints>,
     tell: mpsc::Sender<FoundEndpoints>,
 ) {
-    let mut found: BTreeMap<IfName, FoundAddress> = BTreeMap::new();
+    let mut found = FoundEndpoints::new();
     loop {
         let now = wanted.borrow_and_update().clone();
         found.retain(|device, one| now.get(device).is_some_and(|w| w.endpoint == one.endpoint));
@@ -93,13 +94,8 @@ pub async fn resolve(
                 is_new = true;
             }
         }
-        if is_new {
-            let all = found
-                .iter()
-                .map(|(device, one)| (device.clone(), one.address));
-            if tell.send(all.collect()).await.is_err() {
-                return;
-            }
+        if is_new && tell.send(found.clone()).await.is_err() {
+            return;
         }
         // A change of what is wanted ends the pause; without one, names that are not settled are asked again.
         if let Ok(Err(_)) = timeout(PAUSE, wanted.changed()).await {

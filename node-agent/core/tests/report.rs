@@ -34,7 +34,7 @@ use postern_plan::Desired;
 use postern_plan::desired::{HostFacts, NodeClaim};
 use postern_plan::diff::learned::Learned;
 use postern_plan::flow::Cuts;
-use postern_plan::host::{AdminState, Carrier, Family, ObservedLink, TunnelBackend, TunnelLink};
+use postern_plan::host::{Family, ObservedLink, TunnelBackend, TunnelLink};
 use postern_plan::observed::{ObservedFirewall, ObservedTable};
 use postern_plan::order::{ArpTables, PlanContext, Stage, TableChange};
 use postern_plan::settings::SecondLock;
@@ -243,6 +243,18 @@ fn a_body_that_was_accepted_and_not_read_back_is_not_called_applied() {
     assert_eq!(case.condition(Agrees), (False, R::Mismatch));
 }
 
+/// Another node begins the session when this one reports a later serial.
+#[test]
+fn a_node_whose_former_session_is_there_still_does_not_report_the_body_without_it_as_applied() {
+    let mut reading = whole();
+    reading.observed.links = vec![fixture::link(9, "pst-x-eu", "tun", None)];
+    let mut case = Case::sealed();
+    assert_eq!(case.inputs().status().applied_serial, Some(1));
+    let wanted = unsteered(verified(1), Desired::from_inputs(&case.world.inputs()));
+    case.read_back = Some(read(&wanted, None, reading));
+    assert_eq!(case.inputs().status().applied_serial, None);
+}
+
 #[test]
 fn a_refused_change_reports_the_former_body_and_only_while_its_guard_stands() {
     let former = carried(1);
@@ -384,18 +396,8 @@ fn with_mtu(body: &Body, mtu: u32) -> ReadBack {
     };
     let wanted = unsteered(verified_body(body), desired);
     let mut reading = whole();
-    reading.observed.links = vec![ObservedLink {
-        index: 9,
-        name: tunnel.interface.to_string(),
-        kind: "tun".to_owned(),
-        mtu,
-        state: AdminState::Up,
-        carrier: Carrier::Present,
-        master: None,
-        parent: None,
-        mac: None,
-        addresses: Vec::new(),
-    }];
+    let device = fixture::link(9, tunnel.interface.as_str(), "tun", None);
+    reading.observed.links = vec![ObservedLink { mtu, ..device }];
     read(&wanted, None, reading)
 }
 

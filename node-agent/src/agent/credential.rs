@@ -17,7 +17,7 @@ use crate::endpoints::{Urgency, WantedEndpoint, WantedEndpoints};
 
 impl<H: Host> Agent<H> {
     /// Before the facts of a run: reads the credentials of the body in force, and where its servers are.
-    pub(super) async fn follow_sessions(&mut self, observed: &Observed) {
+    pub(super) async fn follow_sessions(&mut self, observed: &mut Observed) {
         let sessions = match self.body() {
             Some(body) => body.external.clone(),
             None => Vec::new(),
@@ -42,10 +42,13 @@ impl<H: Host> Agent<H> {
             .collect();
     }
 
-    async fn read_credential(&mut self, session: &ExternalSession, observed: &Observed) {
+    async fn read_credential(&mut self, session: &ExternalSession, observed: &mut Observed) {
         let device = &session.interface;
         let former = self.sessions.known.get(device);
-        if former.is_some_and(|former| former.credential == session.credential) {
+        let is_same = |former: &KnownSession| {
+            former.credential == session.credential && former.endpoint == session.endpoint
+        };
+        if former.is_some_and(is_same) {
             return;
         }
         let private = SecretBytes::new(self.memory.credentials_key.private);
@@ -56,19 +59,23 @@ impl<H: Host> Agent<H> {
             tracing::error!(exit = %session.exit, fault, "the credential of an external exit cannot be read");
         }
         self.host.use_credential(device, opened.as_ref().ok());
-        // A preshared key is not read back: a peer that is set anew has the new one.
-        if let (Some(_), Some(tunnel)) = (former, observed.tunnels.get(device)) {
-            for seen in &tunnel.peers {
+        // A preshared key is not read back, and an address is of one endpoint only: a peer that is set anew has the new ones. The
+        // reading loses what is removed, so that the plan of this run sets it.
+        if let (Some(_), Some(tunnel)) = (former, observed.tunnels.get_mut(device)) {
+            for seen in std::mem::take(&mut tunnel.peers) {
                 let removed = self.host.remove_peer(device, &seen.peer.public_key).await;
                 if let Err(error) = removed {
                     let error = &error as &dyn std::error::Error;
-                    tracing::warn!(device = %device, error, "a peer with the former credential cannot be removed");
+                    tracing::warn!(device = %device, error, "the former peer cannot be removed; the next run tries again");
+                    return;
                 }
             }
         }
-        let (resolved, in_use) = former.map_or((None, None), |one| (one.resolved, one.in_use));
+        let of_endpoint = former.filter(|former| former.endpoint == session.endpoint);
+        let (resolved, in_use) = of_endpoint.map_or((None, None), |one| (one.resolved, one.in_use));
         let known = KnownSession {
             credential: session.credential.clone(),
+            endpoint: session.endpoint.clone(),
             fault,
             resolved,
             in_use,
@@ -80,7 +87,9 @@ impl<H: Host> Agent<H> {
     /// so does what is wanted.
     fn follow_endpoint(&mut self, session: &ExternalSession, observed: &Observed) {
         let device = &session.interface;
-        let resolved = self.sessions.resolved.get(device).copied();
+        let found = self.sessions.resolved.get(device);
+        let found = found.filter(|found| found.endpoint == session.endpoint);
+        let resolved = found.map(|found| found.address);
         let desired = self.kernel.desired.tunnels.get(device);
         let configured = desired.and_then(|config| config.peers.first()?.endpoint);
         let tunnel = observed.tunnels.get(device);

@@ -39,7 +39,7 @@ impl<H: Host> Agent<H> {
         let tables = self.table_change();
         self.kernel.last.failures.clear();
         self.kernel.last.lease_change = LeaseChange::None;
-        let reading = self.read_host().await;
+        let mut reading = self.read_host().await;
         // Before the forwarder gets a policy: an answer with a shorter time must not end a grant of an earlier agent.
         if !reading.gaps.contains(&Stage::Guard) {
             let table = reading.observed.firewall.inet.as_ref();
@@ -49,7 +49,7 @@ impl<H: Host> Agent<H> {
         // Before the facts: which scopes may use the uplink depends on the gateway in use.
         let probes = self.kernel.last.probes.clone();
         self.choose_gateways(&reading.observed, &probes);
-        self.follow_sessions(&reading.observed).await;
+        self.follow_sessions(&mut reading.observed).await;
         self.refresh_facts(&reading);
         let desired = Arc::new(Desired::from_inputs(&self.inputs()));
         let mut plan = self.plan(&desired, &reading);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use postern_intent::IfName;
-use postern_intent::body::SealedCredential;
+use postern_intent::body::{SealedCredential, ServerEndpoint};
 
 use crate::endpoints::{EndpointHandle, FoundEndpoints};
 
@@ -21,6 +21,7 @@ pub struct ExternalSessions {
 /// One session.
 pub(super) struct KnownSession {
     pub(super) credential: SealedCredential,
+    pub(super) endpoint: ServerEndpoint,
     /// Why the credential cannot be read.
     pub(super) fault: Option<String>,
     /// The address that its name had when it was used first.

@@ -9,25 +9,11 @@ use postern_host::Links as _;
 use postern_host::error::errno;
 use postern_host_testing::contract::OtherProgram as _;
 use postern_host_testing::fake::{Call, FakeHost};
+use postern_host_testing::fixture::link;
 use postern_intent::body::{Isolation, RadioRule, RemoteLinks};
-use postern_plan::host::{AdminState, Carrier, ObservedLink};
+use postern_plan::host::AdminState;
 
 use super::*;
-
-fn link(index: u32, name: &str) -> ObservedLink {
-    ObservedLink {
-        index,
-        name: name.to_owned(),
-        kind: String::new(),
-        mtu: 1500,
-        state: AdminState::Up,
-        carrier: Carrier::Present,
-        master: None,
-        parent: None,
-        mac: None,
-        addresses: Vec::new(),
-    }
-}
 
 fn order() -> UplinkOrder {
     UplinkOrder::Isolate(Box::new(IsolationOrder {
@@ -55,8 +41,8 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let host = FakeHost::new();
-        host.has_link(link(2, "eth0"));
-        host.has_link(link(3, "eth1"));
+        host.has_link(link(2, "eth0", "", None));
+        host.has_link(link(3, "eth1", "", None));
         let folder = tempfile::tempdir().unwrap();
         let handle = Self::task(&host, &folder);
         Self {

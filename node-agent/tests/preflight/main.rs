@@ -17,8 +17,9 @@ use postern_agent::preflight::ruleset::Foreign;
 use postern_agent::preflight::{PreflightCheck, PreflightOutcome, check, judge};
 use postern_host::error::errno;
 use postern_host::{Bypass, Direction, HostCause, HostError};
+use postern_host_testing::fixture::link;
 use postern_linux::survey::Ipsec;
-use postern_plan::host::{AdminState, Carrier, ObservedLink, TunnelBackend};
+use postern_plan::host::TunnelBackend;
 use postern_plan::settings::NodeSettings;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -47,21 +48,6 @@ fn proc() -> TempDir {
     folder
 }
 
-fn link(name: &str, kind: &str, master: Option<&str>) -> ObservedLink {
-    ObservedLink {
-        index: 1,
-        name: name.to_owned(),
-        kind: kind.to_owned(),
-        mtu: 1500,
-        state: AdminState::Up,
-        carrier: Carrier::Present,
-        master: master.map(str::to_owned),
-        parent: None,
-        mac: None,
-        addresses: Vec::new(),
-    }
-}
-
 /// A node on which everything is well.
 fn node(files: &Path) -> NodeReading {
     NodeReading {
@@ -70,9 +56,9 @@ fn node(files: &Path) -> NodeReading {
         ruleset: Ok(Foreign::default()),
         module_marks: Ok(Vec::new()),
         links: Ok(vec![
-            link("eth0", "", None),
-            link("cni0", "bridge", None),
-            link("veth1", "veth", Some("cni0")),
+            link(1, "eth0", "", None),
+            link(1, "cni0", "bridge", None),
+            link(1, "veth1", "veth", Some("cni0")),
         ]),
         bypasses: Ok(BTreeMap::new()),
         tcx: Ok(true),
@@ -285,7 +271,7 @@ fn switches_that_kill_or_open_are_failed() {
 fn without_a_bridge_of_pods_its_switch_is_a_warning() {
     let files = proc();
     write(&files, "sys/net/bridge/bridge-nf-call-iptables", "0");
-    let links = Ok(vec![link("cali1", "veth", None)]);
+    let links = Ok(vec![link(1, "cali1", "veth", None)]);
     says(
         &NodeReading {
             links,
@@ -341,7 +327,10 @@ fn legacy_lists_vrf_and_ipvs_are_hints() {
     write(&files, "net/ip_vs", "");
     says(&node(files.path()), "IPVS", PreflightOutcome::Warning);
     let files = proc();
-    let links = Ok(vec![link("cni0", "bridge", None), link("red", "vrf", None)]);
+    let links = Ok(vec![
+        link(1, "cni0", "bridge", None),
+        link(1, "red", "vrf", None),
+    ]);
     says(
         &NodeReading {
             links,

@@ -38,12 +38,11 @@ use postern_host_testing::patience::Patience;
 use postern_intent::possession::KeyPurpose;
 use postern_intent::sign::{sign_cluster, sign_intent};
 use postern_intent::{Body, ScopeId, TrustedKeys};
-use postern_plan::host::{AdminState, Carrier, ObservedLink};
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
 
 use crate::ALWAYS;
-use crate::fixture::{settings, word};
+use crate::fixture::{link, settings, word};
 
 pub(crate) struct Node {
     pub(crate) agent: Agent<FakeHost>,
@@ -53,21 +52,6 @@ pub(crate) struct Node {
     folder: TempDir,
     found: LedgerReading,
     _names: DnsTables,
-}
-
-fn link(index: u32, name: &str, kind: &str, master: Option<&str>) -> ObservedLink {
-    ObservedLink {
-        index,
-        name: name.to_owned(),
-        kind: kind.to_owned(),
-        mtu: 1500,
-        state: AdminState::Up,
-        carrier: Carrier::Present,
-        master: master.map(str::to_owned),
-        parent: None,
-        mac: None,
-        addresses: Vec::new(),
-    }
 }
 
 /// An uplink, a bridge and three pods' links on it.

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use postern_intent::IfName;
 use postern_intent::body::RemoteLinks;
-use postern_plan::host::{AdminState, Carrier, ObservedLink};
+use postern_plan::host::{AdminState, Carrier};
 
 use super::act::UplinkAct;
 use super::domain::{LinkDomain, Uplink};
@@ -125,13 +125,18 @@ impl<'a> Turning<'a> {
     /// An uplink in use that loses its carrier for too long has failed; the others may be tried again then.
     fn note_carrier(&mut self) {
         let now = self.inputs.now;
-        let SwitchPhase::Settled { allowed } = &self.memory.phase else {
+        let SwitchPhase::Settled { allowed } = self.memory.phase.clone() else {
             self.memory.silent_since = None;
             return;
         };
         let upstream = uplink_of(self.uplinks, allowed.upstream());
         if upstream.is_some_and(|uplink| uplink.carrier == Carrier::Present) {
             self.memory.silent_since = None;
+            let lost = |failed: &FailedUplink| failed.reason == SwitchFailure::NoCarrier;
+            let key = allowed.key();
+            self.memory
+                .failed
+                .retain(|name, failed| *name != key || !lost(failed));
             return;
         }
         let since = *self.memory.silent_since.get_or_insert(now);
@@ -459,7 +464,9 @@ impl<'a> Turning<'a> {
         }
         let is_left = |link: &IfName| {
             let uplink = uplink_of(self.uplinks, link.as_str());
-            uplink.is_some_and(|uplink| self.memory.failed.contains_key(&uplink.name))
+            uplink.is_some_and(|uplink| {
+                uplink.carrier != Carrier::Present && self.memory.failed.contains_key(&uplink.name)
+            })
         };
         let cut = self.others_up(goal).into_iter();
         let cut = cut.filter(|link| !is_left(link));

@@ -13,7 +13,7 @@ use postern_intent::body::FORMAT_VERSION;
 use postern_intent::possession::Proof;
 use postern_intent::{Body, Verified, hex};
 use postern_plan::check::Seal;
-use postern_plan::host::{Family, TunnelBackend};
+use postern_plan::host::{Family, ObservedLink, TunnelBackend};
 use postern_plan::order::{Stage, StepPlan};
 use sha2::{Digest as _, Sha256};
 
@@ -24,6 +24,21 @@ use crate::read_back::ReadBack;
 const MISMATCHES: usize = 32;
 
 impl ReportInputs<'_> {
+    /// Was it read that no session is there which the body does not have? Another node begins an external exit's session when
+    /// this one reports a later serial.
+    fn has_no_former_session(&self, body: &Body) -> bool {
+        let Some(read_back) = self.read_back else {
+            return false;
+        };
+        let mut links = read_back.observed().links.iter();
+        let is_former = |link: &ObservedLink| {
+            let mut sessions = body.external.iter();
+            link.name.starts_with("pst-x-")
+                && !sessions.any(|one| one.interface.as_str() == link.name)
+        };
+        read_back.is_read(Stage::Link) && !links.any(is_former)
+    }
+
     /// What the agent saw, without conditions.
     #[must_use]
     pub fn status(&self) -> NodeReportStatus {
@@ -34,7 +49,10 @@ impl ReportInputs<'_> {
             conditions: Vec::new(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             body_formats: vec![FORMAT_VERSION],
-            applied_serial: applied.map(|verified| verified.get().serial.0),
+            applied_serial: applied
+                .map(Verified::get)
+                .filter(|body| self.has_no_former_session(body))
+                .map(|body| body.serial.0),
             applied_cluster_serial: applied.map(|verified| verified.get().cluster_serial.0),
             applied_digest: applied.map(|verified| verified.digest().to_owned()),
             verified_at: self.run.verified_at.map(MicroTime),

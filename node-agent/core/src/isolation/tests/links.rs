@@ -4,7 +4,7 @@ use super::super::switch::CARRIER_WAIT;
 use super::super::{RemoteUse, Restoration};
 use super::Node;
 use postern_crds::node_report::IsolationState;
-use postern_plan::host::{AdminState, Carrier};
+use postern_plan::host::AdminState;
 
 #[test]
 fn ports_of_a_bridge_and_parents_of_a_vlan_are_one_uplink_with_it() {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use postern_crds::conditions::Reason;
 use postern_crds::node_report::IsolationState;
+use postern_host_testing::fixture::link;
 use postern_intent::body::{Hotspot, Isolation, RadioRule, RemoteLinks};
 use postern_plan::host::{AdminState, Carrier, ObservedLink};
 
@@ -32,21 +33,6 @@ struct Node {
     done: Vec<String>,
 }
 
-fn link(name: &str) -> ObservedLink {
-    ObservedLink {
-        index: 1,
-        name: name.to_owned(),
-        kind: String::new(),
-        mtu: 1500,
-        state: AdminState::Up,
-        carrier: Carrier::Present,
-        master: None,
-        parent: None,
-        mac: None,
-        addresses: Vec::new(),
-    }
-}
-
 fn section(digest: u8, preferred: &[&str]) -> Isolation {
     Isolation {
         policy: "one".to_owned(),
@@ -63,7 +49,7 @@ fn section(digest: u8, preferred: &[&str]) -> Isolation {
 impl Node {
     fn with(names: &[&str], preferred: &[&str]) -> Self {
         Self {
-            links: names.iter().map(|name| link(name)).collect(),
+            links: names.iter().map(|name| link(1, name, "", None)).collect(),
             isolation: section(1, preferred),
             memory: IsolationMemory::default(),
             remote: BTreeMap::new(),
@@ -242,6 +228,22 @@ fn a_session_that_is_open_still_does_not_hold_the_node_on_an_uplink_that_lost_it
     let found = node.passes(CARRIER_WAIT);
     assert_eq!(found.state, IsolationState::Compliant, "{}", found.message);
     assert_eq!(node.up(), ["eth1"].into());
+}
+
+#[test]
+fn an_uplink_whose_carrier_came_back_is_protected_as_before() {
+    let mut node = Node::with(&["eth0"], &["eth0"]);
+    node.settles();
+    node.link_mut("eth0").carrier = Carrier::Absent;
+    node.settles();
+    node.passes(CARRIER_WAIT);
+    node.link_mut("eth0").carrier = Carrier::Present;
+    node.settles();
+    node.remote.insert("eth0".to_owned(), RemoteUse::Ssh);
+    node.links.push(link(2, "eth1", "", None));
+    let found = node.settles();
+    assert_eq!(found.state, IsolationState::Compliant, "{}", found.message);
+    assert_eq!(node.up(), ["eth0"].into(), "the newcomer goes down");
 }
 
 #[test]
