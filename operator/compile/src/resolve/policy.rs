@@ -1,18 +1,19 @@
 //! Policies: the exit and the rules in force for each that selects something.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use postern_crds::conditions::Reason;
 use postern_intent::body::{
     Access, BlockedReason, EgressPath, PolicyRef, Scope, ScopeFailureMode, Terms,
 };
 use postern_intent::special_use::is_private;
-use postern_intent::{ExitName, Namespace, Uid};
+use postern_intent::{ExitName, Namespace, Prefix, Uid};
 
 use super::exit::{ExitState, ExitUsers, ResolvedExits};
 use crate::index::Index;
 use crate::select::{Contender, Contenders};
-use crate::snapshot::{Ceiling, ExitNamespaces, Permission, PolicyRoute};
+use crate::snapshot::{CompilerSettings, ExitNamespaces, Permission, PolicyRoute};
 
 /// The plan of every contender, by the policy's UID.
 pub(crate) struct PolicyPlans {
@@ -104,7 +105,7 @@ fn plan(index: &Index<'_>, exits: &ResolvedExits<'_>, one: &Contender<'_>) -> Po
             policy: reference(last_good.policy.generation),
             way: standing_path(index, exits, one, last_good),
             // The exit's half of the LAN permission is checked again when the scope is lowered.
-            terms: within(&index.snapshot.settings.ceiling, last_good.terms.clone()),
+            terms: within(&index.snapshot.settings, last_good.terms.clone()),
             // A ceiling that is withheld closes also what was accepted before.
             failure: match index.snapshot.settings.ceiling.fail_open {
                 Permission::Granted => last_good.failure,
@@ -123,7 +124,8 @@ fn plan(index: &Index<'_>, exits: &ResolvedExits<'_>, one: &Contender<'_>) -> Po
 }
 
 /// The terms of before without what the administrator withholds now.
-fn within(ceiling: &Ceiling, mut terms: Terms) -> Terms {
+fn within(settings: &CompilerSettings, mut terms: Terms) -> Terms {
+    let ceiling = &settings.ceiling;
     if ceiling.lan == Permission::Withheld {
         terms.lan = Access::Deny;
         // A rule without destinations means every one: one that loses its last goes as a whole.
@@ -137,6 +139,20 @@ fn within(ceiling: &Ceiling, mut terms: Terms) -> Terms {
     }
     if ceiling.special_use == Permission::Withheld {
         terms.special_use_exceptions.clear();
+    }
+    // The administrator's own resolvers are in the terms of a policy that names none, also private ones.
+    let is_withheld = |one: &SocketAddr| {
+        let is_lan = || is_private(&Prefix::host(one.ip()));
+        !settings.dns_upstreams.contains(one)
+            && (ceiling.upstreams == Permission::Withheld
+                || ceiling.lan == Permission::Withheld && is_lan())
+    };
+    let upstreams = &mut terms.dns.upstreams;
+    if upstreams.iter().any(is_withheld) {
+        upstreams.retain(|one| !is_withheld(one));
+        if upstreams.is_empty() {
+            upstreams.clone_from(&settings.dns_upstreams);
+        }
     }
     terms
 }

@@ -53,14 +53,20 @@ pub(super) fn session<'a>(
     let facts = index.snapshot.credentials.get(&terms.secret);
     let (public_key, fingerprint) = match facts {
         None => return Err(SessionLack::NoSecret(secret())),
-        // What is published stays: an answer that is missing takes no exit away. Only for the same node, because the credential in
-        // the document is encrypted to it.
+        // The published credential stays: an answer that is missing takes no exit away. Only for the same node, because it is
+        // encrypted to that one. What the exit says of its server counts as always.
         Some(CredentialFacts::Unread) => {
             let node = index.nodes.get(gateway);
             let document = index.published.documents.get(gateway);
             let document =
                 document.filter(|document| node.is_some_and(|node| node.uid == document.node.uid));
             let published = document.and_then(|document| published_session(document, &exit.name));
+            let published = published.map(|published| SessionOffer {
+                endpoint: &terms.endpoint,
+                server_key: terms.server_key,
+                addresses: terms.addresses.clone(),
+                ..published
+            });
             return published.ok_or_else(|| SessionLack::Unread(secret()));
         }
         Some(CredentialFacts::Malformed(why)) => {

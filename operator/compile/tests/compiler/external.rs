@@ -138,6 +138,32 @@ fn a_credential_is_encrypted_once_and_again_for_another_key_or_another_credentia
 }
 
 #[test]
+fn a_secret_that_was_not_read_yet_takes_no_session_away_and_begins_none() {
+    let mut world = world();
+    world.compile();
+    let before = session(&world, "gw-1").expect("a session");
+    // Another operator leads, and the API server does not answer for Secrets yet.
+    world.credentials = Default::default();
+    world.credentials.note_unread("vpn".to_owned());
+    let mut exit = world.exits["vpn"].clone();
+    let external = exit.spec.external.as_mut().expect("an external exit");
+    external.endpoint = "other.example.net:51820".to_owned();
+    world.apply_exit(exit);
+    world.compile();
+    let after = session(&world, "gw-1").expect("a session");
+    assert_eq!(after.credential, before.credential);
+    assert_eq!(after.endpoint.to_string(), "other.example.net:51820");
+
+    let mut world = self::world();
+    world.previous.clear();
+    world.credentials = Default::default();
+    world.credentials.note_unread("vpn".to_owned());
+    let compilation = world.compile();
+    assert_eq!(says(&compilation, "ResolvedRefs"), "False Pending");
+    assert!(session(&world, "gw-1").is_none());
+}
+
+#[test]
 fn the_session_moves_only_when_its_node_may_not_have_it_and_after_that_node_let_go() {
     let mut world = world();
     world.compile();

@@ -7,7 +7,8 @@ use postern_compile::snapshot::{Lifecycle, Permission, SnapshotNamespace};
 use postern_compile::verdict::Detail;
 use postern_crds::EgressPolicy;
 use postern_crds::egress_policy::{Action, Destination, FailureMode, PolicyRule, RouteType};
-use postern_intent::body::{BlockedReason, Class, EgressPath};
+use postern_crds::exit_node::LanAccess;
+use postern_intent::body::{Access, BlockedReason, Class, EgressPath, Terms};
 use serde_json::json;
 
 use super::changes::{Accepted, Change, make, pod, start};
@@ -325,4 +326,74 @@ fn a_rule_that_allows_a_private_range_is_refused_where_the_administrator_withhol
         let accepted = with(&mut world, action, cidr);
         assert!(accepted.starts_with("True Accepted"), "{cidr}: {accepted}");
     }
+}
+
+#[test]
+fn what_the_administrator_withholds_is_taken_from_the_rules_of_before_too() {
+    let mut world = world(&[(0, ALL, 0)]);
+    let mut policy = world.policies["red/p0"].clone();
+    policy.spec.lan_access = LanAccess::Allow;
+    let to = |cidr: &str| Destination {
+        cidr: Some(cidr.to_owned()),
+        ..Destination::default()
+    };
+    policy.spec.rules = vec![
+        PolicyRule {
+            action: Action::Allow,
+            to: vec![to("10.1.0.0/16"), to("198.51.100.0/24")],
+            ..PolicyRule::default()
+        },
+        PolicyRule {
+            action: Action::Allow,
+            to: vec![to("fd00::/8")],
+            ..PolicyRule::default()
+        },
+    ];
+    policy.spec.special_use.exceptions = vec!["169.254.169.254/32".to_owned()];
+    policy.spec.dns.upstreams = vec!["10.0.0.53".to_owned(), "9.9.9.9".to_owned()];
+    world.apply_policy(policy);
+    let accepted = said(&world.compile(), "p0", "Accepted");
+    assert!(accepted.starts_with("True Accepted"), "{accepted}");
+
+    world.settings.ceiling.lan = Permission::Withheld;
+    world.settings.ceiling.special_use = Permission::Withheld;
+    let accepted = said(&world.compile(), "p0", "Accepted");
+    assert!(accepted.starts_with("False NotPermitted"), "{accepted}");
+    let scopes = |world: &World| -> Vec<Terms> {
+        let scopes = world.previous.values().flat_map(|body| &body.firewall);
+        scopes.map(|scope| scope.terms.clone()).collect()
+    };
+    let after = scopes(&world);
+    assert!(!after.is_empty());
+    for terms in after {
+        assert_eq!(terms.lan, Access::Deny);
+        assert_eq!(terms.special_use_exceptions, []);
+        let to: Vec<Vec<String>> = terms
+            .rules
+            .iter()
+            .map(|rule| rule.to.iter().map(ToString::to_string).collect())
+            .collect();
+        assert_eq!(to, [["198.51.100.0/24"]]);
+        assert_eq!(terms.dns.upstreams, ["9.9.9.9:53".parse().unwrap()]);
+    }
+    world.settings.ceiling.upstreams = Permission::Withheld;
+    world.settings.dns_upstreams = vec!["10.0.0.10:53".parse().unwrap()];
+    world.compile();
+    for terms in scopes(&world) {
+        assert_eq!(terms.dns.upstreams, world.settings.dns_upstreams);
+    }
+}
+
+#[test]
+fn a_private_resolver_is_refused_where_the_administrator_withholds_the_lan() {
+    let mut world = world(&[(0, ALL, 0)]);
+    world.settings.ceiling.lan = Permission::Withheld;
+    let mut policy = world.policies["red/p0"].clone();
+    policy.spec.dns.upstreams = vec!["10.0.0.53".to_owned()];
+    world.apply_policy(policy);
+    let accepted = said(&world.compile(), "p0", "Accepted");
+    assert!(
+        accepted.starts_with("False NotPermitted: spec.dns.upstreams is more"),
+        "{accepted}"
+    );
 }
