@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use postern_agent_core::ScopeStatus;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -60,6 +61,11 @@ impl AgentMetrics {
             "Transitions of scopes, by state entered",
             metrics.transitions.clone(),
         );
+        // An alert asks for the first one too: a series that begins at 1 has no increase.
+        let opened = Word {
+            reason: ScopeStatus::FAILED_OPEN.to_owned(),
+        };
+        drop(metrics.transitions.get_or_create(&opened));
         registry.register(
             "reconciles",
             "Runs, by why they ran",

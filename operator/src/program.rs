@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kube::Client;
 use postern_apiserver::{ConnectError, Endpoint, NewestRevision, Requests, client, config};
-use postern_telemetry::{LogError, ServeError, TraceError, serve_scrapes};
+use postern_telemetry::{LogError, ScrapeArguments, ServeError, TraceError, serve_scrapes};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -116,7 +116,8 @@ async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
     let readiness = Readiness::default();
     readiness.show(["the operator starts"]);
     let mut tasks: JoinSet<()> = JoinSet::new();
-    listen(arguments, &readiness, registry, &mut tasks);
+    let registry = Arc::new(registry);
+    listen(arguments, &readiness, Arc::clone(&registry), &mut tasks);
     tasks.spawn(follow(arguments.settings.clone(), known));
     let signals = WatchSignals::default();
     let (stores, watches) = start(&client, &arguments.namespace, &signals, &metrics);
@@ -125,6 +126,11 @@ async fn serve(arguments: &RunArguments) -> Result<(), ProgramError> {
     }
     let (term_writer, reader) = term();
     tasks.spawn(show_lease_state(reader.clone(), metrics.clone()));
+    tasks.spawn(serve_leader_scrapes(
+        arguments.scrape,
+        registry,
+        reader.clone(),
+    ));
     let lease_revision = NewestRevision::default();
     let session = session(arguments, &client, &lease_revision);
     info!(
@@ -206,11 +212,9 @@ fn session(arguments: &RunArguments, client: &Client, revision: &NewestRevision)
 fn listen(
     arguments: &RunArguments,
     readiness: &Readiness,
-    registry: Registry,
+    registry: Arc<Registry>,
     tasks: &mut JoinSet<()>,
 ) {
-    let registry = Arc::new(registry);
-    tasks.spawn(serve_scrapes(arguments.scrape, Arc::clone(&registry)));
     if arguments.listen.is_empty() {
         return;
     }
@@ -259,6 +263,31 @@ async fn show_lease_state(term: LeaseTerm, metrics: OperatorMetrics) {
         let leads = matches!(term.state(), LeaseState::Leading { .. });
         metrics.leader.set(i64::from(leads));
         tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Serves the metrics to others while this process leads. Replicas on one host share the port, and the alerts are about the
+/// leader.
+async fn serve_leader_scrapes(
+    arguments: ScrapeArguments,
+    registry: Arc<Registry>,
+    term: LeaseTerm,
+) {
+    let leads = || matches!(term.state(), LeaseState::Leading { .. });
+    let pause = || tokio::time::sleep(Duration::from_secs(1));
+    loop {
+        while !leads() {
+            pause().await;
+        }
+        let leading = async {
+            while leads() {
+                pause().await;
+            }
+        };
+        tokio::select! {
+            () = serve_scrapes(arguments, Arc::clone(&registry)) => {}
+            () = leading => {}
+        }
     }
 }
 

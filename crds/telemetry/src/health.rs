@@ -106,6 +106,12 @@ struct HealthService {
     registry: Arc<Registry>,
 }
 
+impl extract::FromRef<HealthService> for Arc<Registry> {
+    fn from_ref(service: &HealthService) -> Self {
+        Self::clone(&service.registry)
+    }
+}
+
 /// Listens on the first of these addresses that is free.
 ///
 /// # Errors
@@ -160,14 +166,10 @@ async fn readyz(extract::State(served): extract::State<HealthService>) -> impl I
     }
 }
 
-async fn metrics(extract::State(served): extract::State<HealthService>) -> Response {
-    exposition(&served.registry)
-}
-
 /// Every metric in the text format of OpenMetrics 1.0.
-pub(crate) fn exposition(registry: &Registry) -> Response {
+pub(crate) async fn metrics(extract::State(registry): extract::State<Arc<Registry>>) -> Response {
     let mut text = String::new();
-    match encode(&mut text, registry) {
+    match encode(&mut text, &registry) {
         Ok(()) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             (StatusCode::OK, [(header::CONTENT_TYPE, kind)], text).into_response()

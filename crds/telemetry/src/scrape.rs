@@ -4,17 +4,23 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::response::IntoResponse;
+use axum::Router;
 use axum::routing::get;
-use axum::{Router, extract};
 use clap::Args;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::chain;
-use crate::health::{ServeError, exposition};
+use crate::health::{ServeError, listen, metrics};
 
+/// Connections at a time, and how long one lasts at most. A scrape takes milliseconds.
+const CONNECTIONS: usize = 16;
+const LONGEST: Duration = Duration::from_secs(3);
 /// Time between two attempts at an address that is taken or not on the node yet.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -60,26 +66,34 @@ pub async fn serve_scrapes(arguments: ScrapeArguments, registry: Arc<Registry>) 
 }
 
 async fn serve(address: SocketAddr, registry: Arc<Registry>) -> Result<(), ServeError> {
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| ServeError::Bind { address, source })?;
+    let listener = listen(&[address]).await?;
     info!(%address, "metrics are served to others");
     let router = Router::new()
         .route("/metrics", get(metrics))
         .with_state(registry);
-    axum::serve(listener, router)
-        .await
-        .map_err(|source| ServeError::Listen { source })
-}
-
-async fn metrics(extract::State(registry): extract::State<Arc<Registry>>) -> impl IntoResponse {
-    exposition(&registry)
+    let service = TowerToHyperService::new(router);
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let accepted = listener.accept().await;
+        let (stream, _) = accepted.map_err(|source| ServeError::Listen { source })?;
+        // Every pod reaches this port: what comes beyond the slots is closed, so that no descriptor is missing elsewhere.
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            continue;
+        };
+        let mut connection = http1::Builder::new();
+        let connection = connection.keep_alive(false);
+        let served = connection.serve_connection(TokioIo::new(stream), service.clone());
+        tokio::spawn(async move {
+            drop(timeout(LONGEST, served).await);
+            drop(slot);
+        });
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpStream;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -113,11 +127,48 @@ mod tests {
             () = serve_scrapes(arguments, Arc::default()) => panic!("it ended"),
             () = asked => {}
         }
+    }
+
+    #[tokio::test]
+    async fn connections_that_ask_nothing_keep_no_slot_and_an_empty_argument_opens_no_port() {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let served = serve(address, Arc::default());
+        let asked = async {
+            let mut idle = Vec::new();
+            while idle.len() < 3 * CONNECTIONS {
+                match TcpStream::connect(address).await {
+                    Ok(stream) => idle.push(stream),
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+            let now = ask(address, "/metrics").await;
+            assert!(
+                now.is_err() || now.is_ok_and(|page| page.is_empty()),
+                "full"
+            );
+            let answers = async {
+                while !ask(address, "/metrics")
+                    .await
+                    .is_ok_and(|page| page.contains("# EOF"))
+                {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            };
+            timeout(3 * LONGEST, answers)
+                .await
+                .expect("a slot is free again");
+        };
+        tokio::select! {
+            served = served => panic!("it ended: {served:?}"),
+            () = asked => {}
+        }
         let nothing = ScrapeArguments {
             scrape_address: None,
             scrape_port: None,
         };
         let ends = serve_scrapes(nothing, Arc::default());
-        assert!(tokio::time::timeout(Duration::ZERO, ends).await.is_err());
+        assert!(timeout(Duration::ZERO, ends).await.is_err());
     }
 }

@@ -191,10 +191,8 @@ fn a_prometheus_reads_every_program_and_an_agent_that_ends_is_noticed() {
             }
         }
     }
-    assert_eq!(
-        await_query(&lab, r#"ALERTS{alertstate="firing"}"#, |_| true),
-        Vec::<Value>::new()
-    );
+    // Pending ones too: most rules wait for minutes before they fire.
+    await_query(&lab, "ALERTS", <[Value]>::is_empty);
     lab.kill("agent-n1").unwrap();
     await_query(
         &lab,

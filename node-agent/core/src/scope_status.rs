@@ -108,6 +108,9 @@ impl ScopeStatus {
         }
     }
 
+    /// The word of [`Self::FailedOpen`], for which an alert looks.
+    pub const FAILED_OPEN: &'static str = "FailedOpen";
+
     /// The status in one word, for the audit log and for metrics.
     #[must_use]
     pub const fn word(&self) -> &'static str {
@@ -116,7 +119,7 @@ impl ScopeStatus {
             Self::Enforcing => "Enforcing",
             Self::Degraded => "Degraded",
             Self::Blocked { .. } => "Blocked",
-            Self::FailedOpen { .. } => "FailedOpen",
+            Self::FailedOpen { .. } => Self::FAILED_OPEN,
             Self::Releasing => "Releasing",
         }
     }

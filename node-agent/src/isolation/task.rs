@@ -202,8 +202,8 @@ impl<H: Host> IsolationTask<H> {
             return TurnProgress::Done(None);
         }
         let memory = &self.kept.memory;
-        // Whom a cut would lock out is asked where something may be cut. On a settled node it is not: what comes up there
-        // against the rule goes down again, and nobody can have come by it, because its packets are dropped.
+        // TCP sessions are read only where a link may be cut. On a settled node a link that comes up against the rule goes down
+        // again without that reading: its packets are dropped, so that no session began by it.
         let is_settled = matches!(memory.phase, SwitchPhase::Settled { .. })
             && memory.digest.as_ref() == Some(&order.isolation.digest);
         let remote = match is_settled {
@@ -245,7 +245,7 @@ impl<H: Host> IsolationTask<H> {
             self.answer = ConfirmAnswer::Awaited;
         }
         let acted = self.perform(turned.acts, order).await;
-        // What is corrected within one run is not told: only what is left of it, and the guard, which must not wait.
+        // The report leaves out a deviation that this run corrects. A change of the guard is published at once.
         let guard_moves = self.publisher.borrow().guard != turned.finding.guard;
         if guard_moves || !(changed || acted) {
             self.publish(order, turned.finding);

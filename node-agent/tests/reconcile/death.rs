@@ -9,6 +9,7 @@ use postern_host::ports::{Firewall as _, Links as _, Locks as _, Routes as _, Ru
 use postern_host_testing::fake::{FakeHost, ProgramDied};
 use postern_intent::body::{Access, Class};
 use postern_intent::{Body, Serial};
+use postern_plan::desired::names::GUARD_CHAIN;
 use postern_plan::host::ObservedLink;
 use postern_plan::observed::ObservedTable;
 
@@ -105,7 +106,11 @@ fn rules_and_elements(table: &ObservedTable) -> String {
 
 /// The guard is the first that comes and the last that goes: nothing of ours leads packets where it is not.
 async fn assert_guarded_or_bare(host: &FakeHost, place: &str) {
-    if host.read_firewall().await.unwrap().inet.is_some() {
+    let firewall = host.read_firewall().await.unwrap();
+    if let Some(table) = firewall.inet {
+        let guard = table.chains.get(GUARD_CHAIN);
+        let has_rules = guard.is_some_and(|chain| chain.base.is_some() && !chain.rules.is_empty());
+        assert!(has_rules, "{place}: {guard:?}");
         return;
     }
     let links = host.list_links().await.unwrap();
@@ -120,6 +125,7 @@ async fn assert_guarded_or_bare(host: &FakeHost, place: &str) {
 /// A node that reached the first goals one by one.
 async fn at(goals: &[Goal]) -> Node {
     let mut node = Node::new();
+    node.starts().await;
     for goal in goals {
         pursue(&mut node, goal).await;
     }
@@ -142,9 +148,7 @@ async fn is_killed_everywhere(goals: &[Goal]) -> usize {
             return change;
         };
         assert!(cause.is::<ProgramDied>(), "{place}");
-        if !before.is_empty() {
-            assert_guarded_or_bare(&node.host, &place).await;
-        }
+        assert_guarded_or_bare(&node.host, &place).await;
         let mut node = node.restarts();
         node.starts().await;
         assert_guarded_or_bare(&node.host, &place).await;

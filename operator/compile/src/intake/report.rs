@@ -167,7 +167,7 @@ fn isolation(status: &NodeReportStatus) -> Option<ReportedIsolation> {
         digest: digest(said.digest.as_ref()),
         state: said.state,
         reason: said.reason.as_deref().and_then(Reason::parse),
-        // Of what is well the message may move with every reading.
+        // The message of a state that is well may change with every reading, and would wake the compiler each time.
         message: match is_well {
             true => String::new(),
             false => said.message.clone(),

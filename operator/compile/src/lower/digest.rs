@@ -82,7 +82,7 @@ fn of_served(
     of(&(exit, tunnel, session, device))
 }
 
-/// Of what an isolation asks for, whoever asks for it.
+/// The digest of the fields of an isolation, without the object that they come from.
 pub(crate) fn of_isolation(isolation: &Isolation) -> SectionDigest {
     of(&Isolation {
         digest: none(),
