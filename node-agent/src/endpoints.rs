@@ -1,5 +1,5 @@
 //! Servers of external exits by their names, asked of the node's own resolver. A name that resolves no more keeps its last
-//! address: an answer that is missing says nothing about the server.
+//! address: a missing answer is no news of the server.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// How long the node's resolver may take.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// What is to be resolved, by the device of the session.
+/// The names to resolve, by the device of the session.
 pub type WantedEndpoints = BTreeMap<IfName, WantedEndpoint>;
 
 /// Addresses of servers, by the device of the session.
@@ -52,7 +52,7 @@ impl EndpointHandle {
         (Self { wanted }, receiver)
     }
 
-    /// Says what is to be resolved from now on.
+    /// Replaces the names to resolve.
     pub fn want(&self, wanted: WantedEndpoints) {
         self.wanted.send_if_modified(|current| {
             let changed = *current != wanted;
@@ -97,7 +97,7 @@ pub async fn resolve(
         if is_new && tell.send(found.clone()).await.is_err() {
             return;
         }
-        // A change of what is wanted ends the pause; without one, names that are not settled are asked again.
+        // A change of the wanted names ends the pause; without one, names that are not settled are asked again.
         if let Ok(Err(_)) = timeout(PAUSE, wanted.changed()).await {
             return;
         }

@@ -33,7 +33,7 @@ const LABEL: &[u8] = b"postern.dev credential of an external exit, version 1";
 /// The encapsulated key of X25519 (RFC 9180, section 7.1).
 const ENCAPSULATED: usize = 32;
 
-/// 32 bytes that nobody but their user may see: they are shown nowhere, and wiped when they are dropped.
+/// 32 secret bytes. `Debug` hides them, and they are wiped when they are dropped.
 #[derive(Clone, PartialEq, Eq, ZeroizeOnDrop)]
 pub struct SecretBytes([u8; 32]);
 
@@ -227,7 +227,7 @@ pub fn seal_document<'a>(
     Ok(())
 }
 
-/// 32 random bytes, expanded by HKDF: whoever calls has the randomness, because nothing here may ask for any.
+/// 32 random bytes, expanded by HKDF. The caller passes the randomness, because this crate reads no source of it.
 struct ExpandedEntropy {
     derived: Hkdf<Sha256>,
     counter: u64,

@@ -24,7 +24,7 @@ const START: Duration = Duration::from_secs(10);
 const RUN: &str =
     "mkdir -p /run/wireguard && mount -t tmpfs tmpfs /run/wireguard && exec \"$0\" -f \"$1\"";
 
-/// What the server is and whom it serves.
+/// The keys of the server and its one client.
 #[derive(Clone, Debug)]
 pub struct WireguardServer {
     pub private_key: SecretBytes,

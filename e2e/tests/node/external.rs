@@ -28,7 +28,7 @@ const GIVEN: [&str; 2] = ["10.64.0.2", "fc00:bbbb::2"];
 /// for every 5 s, and WireGuard makes a new handshake every 5 s.
 const FOUND: Duration = Duration::from_secs(60);
 
-/// Keys of this case, which are no keys of anybody.
+/// Keys that were made for this case.
 struct Keys {
     client: ExitCredential,
     server: SecretBytes,
@@ -226,7 +226,7 @@ fn pods_of_all_nodes_leave_by_the_server_alone_while_it_stops_comes_back_and_mov
     by_the_server(Timestamp::now());
     await_condition(&lab, "Ready", "True Ready");
 
-    // A pod of the holder that nobody selected leaves as before.
+    // An unselected pod of the holder leaves as before.
     let to = std::net::SocketAddr::new(free.world[0], 7);
     let own = lab.node(HOLDER).unwrap().ipv4().to_string();
     let asked = ask(&lab, Exec::Pod("default/free"), to, &["--protocol", "tcp"]);

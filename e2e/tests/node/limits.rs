@@ -66,7 +66,7 @@ impl Crowd {
             pod("crawlers/other", "other"),
         ];
         let world = [pods[0].world[0], pods[0].world[1]];
-        // Dropped after they are counted: an answer would be load that says nothing.
+        // Dropped after they are counted: an answer would only add load.
         let rules: Vec<String> = PORTS
             .iter()
             .map(|port| format!("udp dport {port} counter name p{port} drop;"))
@@ -153,7 +153,7 @@ impl Crowd {
         let parts = parts.map(|((stream, sent), before)| {
             let sent = sent.load(Ordering::Relaxed);
             let arrived = || number(self.arrived(stream.pod) - before) / number(sent);
-            // What is on its way arrives.
+            // Packets that are under way arrive.
             let all = wait_until(Duration::from_secs(2), "the rest", || {
                 Ok((arrived() >= 1.0).then_some(1.0))
             });

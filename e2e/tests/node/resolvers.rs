@@ -40,7 +40,7 @@ fn ask_elsewhere(stage: &Stage) {
     }
 }
 
-/// What the forwarder tells the pod about a name.
+/// The forwarder's answer to the pod for a name.
 fn told(stage: &Stage, server: IpAddr, name: &str) -> String {
     let (program, server) = (lab_program(), server.to_string());
     let args = [&*program, "resolve", "--server", &server, name];

@@ -1,5 +1,5 @@
 //! A policy with `route.type: NodeUplink`: its pods leave by the uplink of their node with the node's address, filtered, and
-//! not at all where nobody filters them.
+//! not at all without a filter.
 
 use std::time::{Duration, Instant};
 

@@ -16,7 +16,7 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// Bytes of a packet without content.
 const KEEPALIVE: u64 = 32;
 
-/// What came from one server, and what was sent to it since.
+/// The packets from one server, and those to it since.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionHealth {
     received: u64,

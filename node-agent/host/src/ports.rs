@@ -217,7 +217,7 @@ pub trait Uplinks {
     fn tcp_sessions(&self) -> impl Future<Output = HostResult<Vec<TcpSession>>> + Send;
     /// What the kernel would forget if the link went down now.
     fn link_config(&self, device: &IfName) -> impl Future<Output = HostResult<LinkConfig>> + Send;
-    /// Puts back what is missing of it; what is there already stays as it is.
+    /// Puts back the missing routes and addresses of a link; existing ones stay as they are.
     fn restore_link(&self, config: &LinkConfig) -> impl Future<Output = HostResult<()>> + Send;
 }
 

@@ -34,7 +34,7 @@ const OIF: u16 = 4;
 
 impl Uplinks for LinuxHost {
     async fn wireless_links(&self) -> HostResult<BTreeSet<String>> {
-        // The kernel tells it by no attribute of rtnetlink. Of a sysfs of another namespace no name would match.
+        // No attribute of rtnetlink has it. In the sysfs of another namespace no name would match.
         let links = self.list_links().await?;
         let has_radio = |name: &str| {
             let folder = Path::new("/sys/class/net").join(name);

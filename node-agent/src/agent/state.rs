@@ -140,7 +140,7 @@ pub struct KernelState {
     pub last: LastRun,
     /// The status of each scope.
     pub scopes: BTreeMap<ScopeId, Track>,
-    /// What was found of the uplinks of an isolated node.
+    /// The state of the uplinks of an isolated node.
     pub uplinks: Option<ReportedUplinks>,
 }
 

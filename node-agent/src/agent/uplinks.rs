@@ -1,4 +1,4 @@
-//! What the task of the uplinks is to do, and what it found.
+//! Orders for the task of the uplinks, and its findings.
 
 use postern_host::Host;
 

@@ -34,7 +34,7 @@ impl ConfirmQuestion {
         self.running = Some(tokio::spawn(answer(servers.clone(), due)));
     }
 
-    /// What was asked before is not waited for any more.
+    /// Forgets the question before, with its answer.
     pub(super) fn forget(&mut self) {
         if let Some(running) = self.running.take() {
             running.abort();
@@ -55,7 +55,7 @@ impl ConfirmQuestion {
     }
 }
 
-/// One that answers is enough. Where none is known, nobody can answer.
+/// One that answers is enough. Without a known API server there is no answer.
 async fn answer(servers: BTreeSet<SocketAddr>, due: Instant) -> ConfirmAnswer {
     sleep_until(due).await;
     let connects = async |server: SocketAddr| {

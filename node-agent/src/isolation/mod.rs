@@ -30,10 +30,10 @@ pub use task::{IsolationOptions, let_go, start};
 /// What the task is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum UplinkOrder {
-    /// It is not known yet what is in force here: nothing is changed.
+    /// The body in force is not known yet: nothing is changed.
     #[default]
     Unknown,
-    /// Nobody asks for an isolation: links go back to what they were.
+    /// The body asks for no isolation: links get back their former state.
     LetGo,
     Isolate(Box<IsolationOrder>),
 }
@@ -62,7 +62,7 @@ pub struct IsolationHandle {
 }
 
 impl IsolationHandle {
-    /// Says what is to be done, if that changed.
+    /// Gives the task another order, if it changed.
     pub fn order(&self, order: UplinkOrder) {
         self.orders.send_if_modified(|current| {
             let changed = *current != order;
@@ -73,7 +73,7 @@ impl IsolationHandle {
         });
     }
 
-    /// What was found last.
+    /// The newest finding.
     #[must_use]
     pub fn found(&self) -> PublishedUplinks {
         self.published.borrow().clone()

@@ -27,7 +27,7 @@ use super::{IsolationHandle, IsolationOrder, PublishedUplinks, UplinkOrder, remo
 
 /// Between two looks when nothing happens.
 const CHECK: Duration = Duration::from_secs(3);
-/// After a list of links that may be whole in a moment.
+/// Pause after a list of links that the kernel interrupted.
 const RETRY: SignedDuration = SignedDuration::from_millis(5);
 /// Turns of one run at most: a switch takes six.
 const TURNS: usize = 32;
@@ -108,7 +108,7 @@ pub async fn let_go<H: Host>(
     Ok(done)
 }
 
-/// A link that comes up gets back what it lost when it was brought down.
+/// The steps of an act. A link that comes up gets back the routes and addresses that it lost when it went down.
 fn steps(memory: &IsolationMemory, act: UplinkAct) -> Vec<Step> {
     match act {
         UplinkAct::Ask => Vec::new(),
@@ -236,7 +236,7 @@ impl<H: Host> IsolationTask<H> {
         let same_phase = std::mem::discriminant(&next.memory.phase)
             == std::mem::discriminant(&self.kept.memory.phase);
         if changed && let Err(error) = self.keep(next) {
-            // Without the marker a crash would leave a switch that nobody goes on with.
+            // Without the marker the agent would not go on with the switch after a crash.
             self.deviates(order, Reason::NotDurable, &error);
             return TurnProgress::Done(None);
         }
@@ -256,7 +256,7 @@ impl<H: Host> IsolationTask<H> {
         }
     }
 
-    /// Nobody asks for an isolation any more. The guard goes first, because links that come up are to carry.
+    /// The isolation ends. The guard goes first, because links that come up are to carry.
     async fn let_go(&mut self) -> TurnProgress {
         if self.kept == IsolationFile::default() {
             self.publisher
@@ -333,7 +333,7 @@ impl<H: Host> IsolationTask<H> {
     }
 
     async fn set_down(&mut self, name: IfName) -> bool {
-        // What was taken first is what its own manager gave it; the guard lets nothing of a later state mean anything.
+        // The first configuration is the one of the link's own manager; later ones are of links that the guard blocks.
         if !self.kept.memory.taken.contains_key(name.as_str()) {
             match self.host.link_config(&name).await {
                 Ok(config) => {

@@ -1,4 +1,4 @@
-//! What is done to links, and the way back.
+//! Acts on links, and the way back.
 
 use postern_intent::IfName;
 use postern_plan::host::{AdminState, Carrier, ObservedLink};

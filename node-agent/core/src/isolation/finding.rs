@@ -1,4 +1,4 @@
-//! What the report says of it. Isolation and selection are told apart: a node with one uplink up that is not the wanted one is
+//! The finding for the report. Isolation and selection are two statements: a node with one uplink up that is not the wanted one is
 //! `RolledBack`, and one with two up is never compliant.
 
 use postern_crds::conditions::Reason;
@@ -12,7 +12,7 @@ use super::domain::{LinkDomain, Uplink};
 use super::inputs::{IsolationInputs, RemoteUse};
 use super::memory::{AllowedUplinks, IsolationMemory, SwitchFailure, SwitchPhase};
 
-/// What was found of the isolation in one reading.
+/// The state of the isolation by one reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IsolationFinding {
     pub state: IsolationState,
@@ -24,7 +24,7 @@ pub struct IsolationFinding {
     pub guard: Option<UplinkGuard>,
 }
 
-/// A link that is not cut, because somebody reaches the node by it.
+/// A link that is not cut, because it carries a session to the node or the API server's connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HeldLink {
     pub(super) link: IfName,

@@ -1,4 +1,4 @@
-//! What is remembered over restarts: the agent keeps it in a file beside its ledger.
+//! The memory that outlives restarts: the agent keeps it in a file beside its ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use postern_intent::SectionDigest;
 use postern_plan::host::{AdminState, LinkConfig};
 use serde::{Deserialize, Serialize};
 
-/// What is remembered of the isolation.
+/// The memory of the isolation.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IsolationMemory {
@@ -74,7 +74,7 @@ pub enum SwitchPhase {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UplinkSwitch {
     pub goal: AllowedUplinks,
-    /// What is in use again if the switch fails.
+    /// The uplinks to which a failed switch returns.
     pub previous: Option<AllowedUplinks>,
     pub confirmation: Confirmation,
     pub since: Timestamp,
@@ -108,7 +108,7 @@ pub struct FailedUplink {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SwitchRollback {
-    /// What was tried.
+    /// The uplinks of the failed switch.
     pub goal: AllowedUplinks,
     pub at: Timestamp,
 }

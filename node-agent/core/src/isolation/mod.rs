@@ -1,6 +1,6 @@
 //! Which uplink of an isolated node may be up, and the way from one to another.
 //!
-//! [`turn`] is a pure function: from what is remembered and one reading of the links to what is remembered next and the acts that
+//! [`turn`] is a pure function: from the memory and one reading of the links to the next memory and the acts that
 //! are due. The agent writes the memory before it acts, reads again, and asks again, so that a crash at any step goes on from
 //! there. No act brings a link up while a reading shows another uplink up.
 //!
@@ -8,11 +8,11 @@
 //! |---|---|
 //! | [`domain`] | which links count, and which of them are one uplink |
 //! | [`selection`] | which uplink is preferred |
-//! | [`memory`] | what is remembered over restarts |
+//! | [`memory`] | the memory that outlives restarts |
 //! | [`switch`] | one turn: the phases of a switch |
 //! | [`inputs`] | what a turn depends on besides the memory |
-//! | [`act`] | what is done to links, and the way back |
-//! | [`finding`] | what the report says of it |
+//! | [`act`] | acts on links, and the way back |
+//! | [`finding`] | the finding for the report |
 
 pub mod act;
 pub mod domain;

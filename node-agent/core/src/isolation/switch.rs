@@ -1,4 +1,4 @@
-//! One turn: from what is remembered and one reading of the links to the next phase and the acts that are due.
+//! One turn: from the memory and one reading of the links to the next phase and the acts that are due.
 
 mod notes;
 
@@ -128,7 +128,7 @@ impl<'a> Turning<'a> {
         }
     }
 
-    /// What should be up: the pair of the exception while it lasts, else what is in use while that works, else the best one.
+    /// The uplinks that should be up: the pair of the exception while it lasts, else those in use while they work, else the best one.
     fn wanted(&self) -> Option<AllowedUplinks> {
         let (isolation, failed) = (self.inputs.isolation, &self.memory.failed);
         let current = match &self.memory.phase {
@@ -222,7 +222,7 @@ impl<'a> Turning<'a> {
             }
             ConfirmAnswer::Silent | ConfirmAnswer::Awaited => Confirmation::Unneeded,
         };
-        // What was due for the former uplink is not due for the goal.
+        // Acts for the former uplink are not acts for the goal.
         self.acts.clear();
         let previous = previous.or_else(|| self.way_back(&goal));
         self.move_on(goal, previous, confirmation);
@@ -270,7 +270,7 @@ impl<'a> Turning<'a> {
         self.enforce(&switch.goal);
         if self.inputs.answer == ConfirmAnswer::Answered {
             let allowed = switch.goal;
-            // What was rolled back once and is confirmed now is no failure any more.
+            // A switch that was rolled back once and is confirmed now is no failure any more.
             self.memory.failed.remove(&allowed.key());
             self.memory.rollback = self
                 .memory
@@ -279,7 +279,7 @@ impl<'a> Turning<'a> {
                 .filter(|one| one.goal != allowed);
             self.memory.phase = SwitchPhase::Settled { allowed };
         } else if self.inputs.now >= until {
-            // What was due for this goal is not due for the next one.
+            // Acts for this goal are not acts for the next one.
             self.acts.clear();
             self.fail(switch, SwitchFailure::NotConfirmed);
         } else {

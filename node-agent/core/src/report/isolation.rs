@@ -8,7 +8,7 @@ use super::ReportInputs;
 use crate::isolation::IsolationFinding;
 use crate::read_back::GuardReading;
 
-/// What was found of the isolation that the agent acts on.
+/// The finding of the isolation, for the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportedUplinks {
     pub policy: String,

@@ -114,7 +114,7 @@ pub struct ReportedRun<'a> {
     pub lease: LeaseReading,
     /// What leads packets past the guard, by link.
     pub bypasses: BTreeMap<IfName, String>,
-    /// What was found of the uplinks; none: the node is not isolated.
+    /// The state of the uplinks; none: the node is not isolated.
     pub isolation: Option<&'a ReportedUplinks>,
     /// What the agent counts itself.
     pub counters: &'a BTreeMap<String, u64>,

@@ -11,7 +11,7 @@ use postern_plan::host::{LinkConfig, TcpSession};
 use super::host::FakeHost;
 
 impl FakeHost {
-    /// Somebody reaches the node by this connection.
+    /// An SSH session to the node.
     pub fn has_session(&self, session: TcpSession) {
         self.state().sessions.push(session);
     }

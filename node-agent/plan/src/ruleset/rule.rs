@@ -48,7 +48,7 @@ pub enum MatchField {
     CtOriginalSaddr(Family),
     /// `ct original daddr`.
     CtOriginalDaddr(Family),
-    /// `ct id`: what tells a connection from every other one for as long as connection tracking knows it.
+    /// `ct id`: the number of a connection, unique for as long as connection tracking knows the connection.
     CtId,
     /// `ip6 hoplimit`.
     HopLimit,

@@ -16,7 +16,7 @@ fn holder() -> OwnedInputs {
 fn clients_and_local_pods_are_marked_for_the_session_and_take_nothing_else() {
     let desired = Desired::from_inputs(&holder().inputs());
     insta::assert_snapshot!(desired.ruleset);
-    // The main table has no route of ours, so that nobody else is taken along.
+    // The main table has no route of ours, so that no other traffic takes it.
     let tables: Vec<u32> = desired.routes.iter().map(|route| route.table).collect();
     assert_eq!(tables, [5210; 4]);
     let device = RouteKind::Device(word("pst-x-eu"));

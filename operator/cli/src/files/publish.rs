@@ -171,7 +171,7 @@ fn receives<D, F, E>(outcome: &NodeOutcome, state: Option<&PublishedState<D, F, 
 pub struct FolderSigner<'a> {
     /// Keys to sign with, every one of them.
     pub keys: &'a [SigningKey],
-    /// What is encrypted to nodes before the signature.
+    /// Credentials that are encrypted to nodes before the signature.
     pub credentials: &'a CredentialStore,
 }
 

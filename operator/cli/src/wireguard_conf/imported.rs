@@ -25,7 +25,7 @@ pub struct ImportNames {
 #[serde(rename_all = "camelCase")]
 pub struct ImportedExit {
     pub exit: Value,
-    /// It holds the private key: it is for the cluster and for nobody to read.
+    /// It holds the private key.
     pub secret: Value,
     /// Settings of the file that cannot be honoured, each with what to do instead.
     pub not_honoured: Vec<String>,

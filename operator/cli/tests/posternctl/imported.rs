@@ -1,4 +1,4 @@
-//! Files of wg-quick of real form, with keys that are nobody's.
+//! Files of wg-quick of real form, with keys that were made for these cases.
 
 use posternctl::schema::judge;
 use posternctl::wireguard_conf::{ConfError, ImportNames, ImportedExit, import};

@@ -105,7 +105,7 @@ fn served(
 }
 
 /// The device of a session with a server outside. What the server gave is one address of each family: the network around it
-/// would become a route of the main table, and take traffic that nobody selected.
+/// would become a route of the main table, and take unselected traffic.
 fn external(
     context: &LoweringContext<'_>,
     exit: &ExitName,

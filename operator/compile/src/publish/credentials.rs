@@ -1,4 +1,4 @@
-//! Credentials of external exits on their way from Secrets to the nodes that they are encrypted to. They pass by the compiler,
+//! Credentials of external exits between their Secrets and the nodes to which they are encrypted. They pass by the compiler,
 //! which sees [`CredentialFacts`] only.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +29,7 @@ impl CredentialStore {
         self.known.insert(name, credential);
     }
 
-    /// Notes a Secret of which the API server has said nothing yet.
+    /// Notes a Secret for which the API server has not answered yet.
     pub fn note_unread(&mut self, name: String) {
         self.unread.insert(name);
     }

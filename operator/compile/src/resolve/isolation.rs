@@ -9,7 +9,7 @@ use postern_intent::body::Isolation;
 use crate::index::Index;
 use crate::snapshot::{SnapshotIsolation, SnapshotNode, SpecRefusal};
 
-/// What is in force for each node, and which objects are refused.
+/// The section in force for each node, and the refused objects.
 #[derive(Debug, Default)]
 pub(crate) struct ResolvedIsolations<'a> {
     pub(crate) by_node: BTreeMap<&'a NodeName, &'a Isolation>,

@@ -54,7 +54,7 @@ pub(super) fn session<'a>(
     let (public_key, fingerprint) = match facts {
         None => return Err(SessionLack::NoSecret(secret())),
         // The published credential stays: an answer that is missing takes no exit away. Only for the same node, because it is
-        // encrypted to that one. What the exit says of its server counts as always.
+        // encrypted to that one. The exit's own fields of its server count as always.
         Some(CredentialFacts::Unread) => {
             let node = index.nodes.get(gateway);
             let document = index.published.documents.get(gateway);
@@ -155,13 +155,13 @@ pub(crate) fn published_holders<'a>(
     })
 }
 
-/// A later document of the node says nothing of the session, and the node has applied it and read it back; or the last one
+/// A later document of the node has no such session, and the node has applied it and read it back; or the last one
 /// with it has run out, and the kernel's lease with it.
 fn has_let_go(index: &Index<'_>, holder: &SessionHolder) -> bool {
     let report = index.reports.get(&holder.node);
     let report = report.filter(|report| report.uid == holder.uid);
     let applied = report.and_then(|report| report.applied_serial);
-    // A serial above the published one, as after a restored backup, is of a document that nobody here knows.
+    // A serial above the published one, as after a restored backup, is of an unknown document.
     let published = index.published.documents.get(&holder.node);
     let is_known = |applied| published.is_some_and(|document| applied <= document.serial);
     applied.is_some_and(|applied| applied > holder.serial && is_known(applied))

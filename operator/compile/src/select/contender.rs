@@ -31,7 +31,7 @@ pub(crate) struct Contender<'a> {
     claimed: Option<ParsedSelector>,
     /// How it selected last.
     pub(crate) remembered: Option<ParsedSelector>,
-    /// Where its pods left when it was last accepted; none: it never was, or nobody knows.
+    /// Where its pods left when it was last accepted; none: it never was, or the memory was lost.
     pub(crate) route: Option<PolicyRoute>,
     /// Whether what it selected last still counts.
     pub(crate) former: FormerSelection,

@@ -66,7 +66,7 @@ pub struct ExternalTerms {
     pub secret: String,
 }
 
-/// What is known of the credential in a Secret. The credential itself is not for the compiler.
+/// Facts about the credential in a Secret. The compiler never sees the credential itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialFacts {
     Usable {
@@ -76,7 +76,7 @@ pub enum CredentialFacts {
     },
     /// Why it cannot be used.
     Malformed(String),
-    /// The API server has not answered yet, which says nothing about the Secret.
+    /// The API server has not answered yet: the Secret may exist or not.
     Unread,
 }
 

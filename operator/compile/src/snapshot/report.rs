@@ -41,7 +41,7 @@ pub struct SnapshotReport {
     pub exits: BTreeMap<ExitName, ReportedExit>,
     /// What it says of the exits that it serves.
     pub served: BTreeMap<ExitName, ReportedExit>,
-    /// What it says of its uplinks, where an isolation is in force.
+    /// The reported state of its uplinks, where an isolation is in force.
     pub isolation: Option<ReportedIsolation>,
     /// Formats of documents that its agent reads; empty: it said nothing.
     pub formats: BTreeSet<u32>,
@@ -51,7 +51,7 @@ pub struct SnapshotReport {
     pub unbound: Option<Reason>,
 }
 
-/// What a node says of its uplinks.
+/// The reported state of a node's uplinks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportedIsolation {
     /// The digest of the section that it acts on.

@@ -1,4 +1,4 @@
-//! What an isolation says of itself: what its nodes report.
+//! The conditions of an isolation, by the reports of its nodes.
 
 use std::collections::BTreeMap;
 
@@ -145,7 +145,7 @@ fn rolled_back(seen: &IsolatedNodes<'_>) -> Finding {
     Finding::yes(kind, Reason::SwitchRolledBack, sentence(&seen.rolled_back))
 }
 
-/// The first nodes by name, and what the first of them says.
+/// The first nodes by name, and the message of the first one.
 fn sentence(nodes: &[(&NodeName, &ReportedIsolation)]) -> String {
     let names = first_names(nodes.iter().map(|(node, _)| node));
     let said = nodes.first().map_or("", |(_, said)| &said.message);

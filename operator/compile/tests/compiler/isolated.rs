@@ -1,4 +1,4 @@
-//! What an isolation says of itself by what its nodes report.
+//! The conditions of an isolation, by the reports of its nodes.
 
 use postern_compile::Compilation;
 use postern_compile::snapshot::ReportedIsolation;

@@ -17,7 +17,7 @@ use crate::error::chain;
 /// How old an answer may be.
 const PERIOD: Duration = Duration::from_secs(15);
 
-/// What is known of the Secrets that exits name.
+/// The Secrets that exits name, as they were read last.
 #[derive(Default)]
 pub(in crate::pipeline) struct KnownCredentials {
     by_name: BTreeMap<String, KnownSecret>,
@@ -38,8 +38,8 @@ enum SecretAnswer {
 }
 
 impl KnownCredentials {
-    /// Asks for what is not known, or not any more. Where the API server does not answer, what was known stays: an answer that
-    /// is missing says nothing about the Secret.
+    /// Reads the Secrets that were not read within the period. Without an answer the last one stays: a missing answer
+    /// is no news of the Secret.
     pub(super) async fn read(
         &mut self,
         client: &Client,

@@ -27,7 +27,7 @@ struct IntentSigner {
     ring: Arc<KeyRing>,
     /// The key set that every intent carries from now on.
     shown: Option<ShownKeySet>,
-    /// What is encrypted to nodes before the signature.
+    /// Credentials that are encrypted to nodes before the signature.
     credentials: CredentialStore,
 }
 
