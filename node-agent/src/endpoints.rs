@@ -166,7 +166,10 @@ mod tests {
         handle.want([(device.clone(), WantedEndpoint { endpoint, urgency })].into());
         let found = updates.recv().await.unwrap();
         assert_eq!(
-            found.get(&device).map(ToString::to_string).as_deref(),
+            found
+                .get(&device)
+                .map(|found| found.address.to_string())
+                .as_deref(),
             Some("[2001:db8::1]:51820")
         );
     }

@@ -226,7 +226,7 @@ pub(super) fn overlap(events: &[LinkEvent]) -> Option<LinkEvent> {
     None
 }
 
-/// An isolation of every node, which ignores radios and protects no link.
+/// An isolation of every node.
 pub(super) fn isolation(preferred: &str, more: &str) -> String {
     format!(
         "apiVersion: postern.dev/v1alpha1\nkind: InterfaceIsolation\nmetadata: {{name: one}}\nspec:\n  nodeSelector: {{}}\n  \

@@ -11,7 +11,7 @@ use postern_plan::host::{LinkConfig, TcpSession};
 use super::host::FakeHost;
 
 impl FakeHost {
-    /// An SSH session to the node.
+    /// Adds an established TCP connection of the node itself.
     pub fn has_session(&self, session: TcpSession) {
         self.state().sessions.push(session);
     }
