@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use postern_agent_core::GuardReading;
 use postern_agent_core::scope_reading::{LeaseReading, lease_stands};
 use postern_host::{Host, apply};
@@ -13,8 +14,18 @@ use postern_plan::ruleset::Transaction;
 use super::state::{Agent, ExitOpening, LeaseChange};
 use crate::audit::Entry;
 
-/// How far the kernel's lease may be from the end of the body's validity before it is given anew.
-const AIM_SECONDS: u64 = 5;
+/// How much sooner than wanted the kernel's lease may end before it is given anew.
+const EARLY_SECONDS: u64 = 5;
+
+/// How much later than wanted it may end. Less than [`MARGIN_SECONDS`] and the cut-off fraction of a second together.
+const LATE_SECONDS: u64 = 1;
+
+/// How long before the body's validity the kernel's lease ends. The kernel counts from the moment of the commit and not
+/// from the one in which the agent looked at the clock, and an agent that dies in between cannot correct it.
+const MARGIN_SECONDS: u64 = 1;
+
+/// How often a lease is given in one run while the commits take longer than [`LATE_SECONDS`].
+const TRIES: usize = 3;
 
 impl<H: Host> Agent<H> {
     /// Gives, renews or ends the kernel's lease. Only a sealed node with a valid body gets one.
@@ -34,11 +45,7 @@ impl<H: Host> Agent<H> {
             return;
         };
         let digest = verified.digest().to_owned();
-        let left = verified
-            .get()
-            .not_after
-            .duration_since(self.clock.now())
-            .as_secs();
+        let not_after = verified.get().not_after;
         // The former guard has the former body's lease, which runs out with that body's validity.
         let guard = self
             .kernel
@@ -49,22 +56,17 @@ impl<H: Host> Agent<H> {
         if guard != Some(GuardReading::Wanted) {
             return;
         }
-        let in_place = self.lease_stands();
         // Between the two looks at the clock the last second may have passed.
-        let Some(seconds) = u64::try_from(left).ok().and_then(NonZeroU64::new) else {
+        let Some(seconds) = lease_seconds(not_after, self.clock.now()) else {
             return;
         };
         // A clock that was put right, or a node that slept, moves the end: the kernel's lease is aimed at it again.
-        let aimed = self
-            .kernel
-            .last
-            .lease
-            .as_ref()
-            .is_some_and(|(given, until)| {
-                let runs = until.saturating_duration_since(Instant::now()).as_secs();
-                given == &digest && runs.abs_diff(seconds.get()) <= AIM_SECONDS
-            });
-        if aimed && in_place {
+        let given = self.kernel.last.lease.as_ref();
+        let aimed = given.is_some_and(|(given, until)| {
+            let runs = until.saturating_duration_since(Instant::now()).as_secs();
+            given == &digest && is_aimed(runs, seconds)
+        });
+        if aimed && self.lease_stands() {
             return;
         }
         if self.lease_was_taken(&digest) {
@@ -75,22 +77,31 @@ impl<H: Host> Agent<H> {
                 .audit
                 .write(&line.about(self.documents.verified.as_deref()));
         }
-        self.kernel.last.lease = match self.change_lease(Transaction::lease(seconds)).await {
-            true => {
-                self.kernel.last.lease_change = LeaseChange::Given;
-                Some((digest, Instant::now() + Duration::from_secs(seconds.get())))
+        for _ in 0..TRIES {
+            let Some(seconds) = lease_seconds(not_after, self.clock.now()) else {
+                return;
+            };
+            let begun = Instant::now();
+            if !self.change_lease(Transaction::lease(seconds)).await {
+                self.kernel.last.lease = None;
+                return;
             }
-            false => None,
-        };
+            self.kernel.last.lease_change = LeaseChange::Given;
+            let until = Instant::now() + Duration::from_secs(seconds.get());
+            self.kernel.last.lease = Some((digest.clone(), until));
+            // A commit that took long gave a lease that ends too late by that much.
+            if begun.elapsed() <= Duration::from_secs(LATE_SECONDS) {
+                return;
+            }
+        }
     }
 
-    /// Has the validity of the body whose guard the kernel carries run out? Its last second counts as over, because nft
-    /// takes a time of 0 s for no end.
+    /// Has the lease of the body whose guard the kernel carries run out?
     fn lease_is_over(&self) -> bool {
         let read_back = self.kernel.last.read_back.as_ref();
         let body = read_back.and_then(|read_back| read_back.body());
         let now = self.clock.now();
-        body.is_some_and(|body| body.not_after.duration_since(now).as_secs() <= 0)
+        body.is_some_and(|body| lease_seconds(body.not_after, now).is_none())
     }
 
     /// The kernel's element is gone although its time is not over.
@@ -138,5 +149,44 @@ impl<H: Host> Agent<H> {
             (true, true) => LeaseReading::Overdue,
             (true, false) => LeaseReading::Expired,
         }
+    }
+}
+
+/// For how many seconds a lease is given at `now`; none when it is over. nft takes a time of 0 s for no end.
+fn lease_seconds(not_after: Timestamp, now: Timestamp) -> Option<NonZeroU64> {
+    let left = u64::try_from(not_after.duration_since(now).as_secs()).ok()?;
+    NonZeroU64::new(left.saturating_sub(MARGIN_SECONDS))
+}
+
+/// Does a lease that runs for so many seconds end close enough to the wanted time?
+fn is_aimed(runs: u64, wanted: NonZeroU64) -> bool {
+    runs <= wanted.get() + LATE_SECONDS && wanted.get() <= runs + EARLY_SECONDS
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn a_lease_ends_a_second_or_two_before_the_validity_and_is_over_in_its_last_second() {
+        let seconds = |millis| {
+            let not_after = Timestamp::UNIX_EPOCH + SignedDuration::from_millis(millis);
+            lease_seconds(not_after, Timestamp::UNIX_EPOCH).map(NonZeroU64::get)
+        };
+        assert_eq!(seconds(12_000), Some(11));
+        assert_eq!(seconds(11_999), Some(10));
+        assert_eq!(seconds(2_000), Some(1));
+        for over in [1_999, 1_000, 0, -5_000] {
+            assert_eq!(seconds(over), None, "{over} ms");
+        }
+    }
+
+    #[test]
+    fn a_lease_may_end_five_seconds_early_and_one_late() {
+        let wanted = NonZeroU64::new(60).unwrap();
+        let aimed: Vec<u64> = (0..200).filter(|runs| is_aimed(*runs, wanted)).collect();
+        assert_eq!(aimed, (55..=61).collect::<Vec<u64>>());
     }
 }
