@@ -25,6 +25,7 @@
 //! | [`resolver`] | what the forwarder is told, and what it asks the node |
 //! | [`probe`] | whether exits carry |
 //! | [`endpoints`] | addresses of servers outside of the cluster |
+//! | [`egress`] | the only code that gives the node egress addresses |
 //! | [`isolation`] | the only code that changes the state of uplinks |
 //! | [`preflight`] | what this node can and cannot do |
 //! | [`cleanup`] | the node as it was before |
@@ -38,6 +39,7 @@ pub mod clock;
 pub mod control;
 pub mod dns;
 pub mod document_folder;
+pub mod egress;
 pub mod endpoints;
 pub mod files;
 pub mod grants;

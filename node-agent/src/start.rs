@@ -20,6 +20,7 @@ use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
 use postern_agent::control::server::{self, Work};
 use postern_agent::dns::DnsCounters;
+use postern_agent::egress::{self, Confirmations, EgressHandle};
 use postern_agent::endpoints::{self, EndpointHandle};
 use postern_agent::files;
 use postern_agent::inbox::Inbox;
@@ -108,7 +109,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     let options = linux_options(args, &key);
     // Two lists at a time over one connection are refused by the kernel (`EBUSY`), so that the task of the uplinks has its own.
     let uplinks = watch_uplinks(LinuxHost::new(options.clone()), args, &mut damages);
-    let host = LinuxHost::new(options);
+    let host = LinuxHost::new(options.clone());
     let events = kernel_events(&mut damages);
     let (metrics, registry) = AgentMetrics::registered();
     let health = Health::default();
@@ -128,6 +129,11 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
         updates: sender,
     };
     let channels = LoopChannels::start(args, inputs, &mut damages);
+    let egress = keep_egress(
+        LinuxHost::new(options),
+        channels.confirmations,
+        &mut damages,
+    );
     let (probes, plan) = ProbeHandle::pair();
     let agent = Agent {
         host,
@@ -148,6 +154,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
         exits: ExitWatch::new(probes),
         sessions: ExternalSessions::new(endpoints),
         uplinks,
+        egress,
         waiting: Vec::new(),
         dns,
         output: AgentOutput {
@@ -161,6 +168,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     };
     let wakers = Wakers {
         uplinks: agent.uplinks.changes(),
+        egress: agent.egress.changes(),
         probes: probe::start(plan, resolvers),
         first_look: args.endpoint().map_or(Duration::ZERO, |_| FIRST_LOOK),
         work,
@@ -243,6 +251,22 @@ fn watch_uplinks(
     let events = kernel_events(damages);
     let events = crowd(events, is_of_links);
     isolation::start(host, options, events)
+}
+
+/// The egress addresses in a task of their own. Where the kernel cannot be watched, the task looks by its timer.
+fn keep_egress(
+    host: LinuxHost,
+    confirmations: Confirmations,
+    damages: &mut Vec<StartDamage>,
+) -> EgressHandle {
+    let is_of_addresses = |change: &KernelChange| {
+        matches!(
+            change,
+            KernelChange::Link | KernelChange::Address | KernelChange::Resync
+        )
+    };
+    let events = crowd(kernel_events(damages), is_of_addresses);
+    egress::start(host, confirmations, events)
 }
 
 /// Metrics and health in a task of their own, where an address was given. Without them the node is guarded all the same.

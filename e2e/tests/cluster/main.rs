@@ -19,6 +19,7 @@ mod conditions;
 mod controlplane;
 mod crowd;
 mod ctl;
+mod egress;
 mod ends;
 mod kubelets;
 mod leaders;

@@ -200,11 +200,6 @@ fn a_pod_on_its_own_active_gateway_leaves_by_the_exits_address_and_by_nothing_el
     })
     .unwrap();
     let egress = ["192.168.10.200", "2001:db8:10::c8"];
-    lab.shell(
-        "gw-1",
-        "ip address add 192.168.10.200/24 dev eth0; ip address add 2001:db8:10::c8/64 dev eth0 nodad",
-    )
-    .unwrap();
     let pod = PodOptions::on("gw-1").label("app", "crawler");
     let sender = lab.sender("crawlers/crawler", pod).unwrap();
     let mut series = Series::begin(&lab, "local-exit").unwrap();

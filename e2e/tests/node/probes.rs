@@ -124,7 +124,9 @@ fn a_path_that_drops_packets_while_all_objects_are_right_is_named_by_its_hop() {
     )
     .unwrap();
 
-    // An egress IP that is on no interface: nothing leaves with it, and the gateway says so.
+    // An egress IP that another host has: nothing leaves with it, and the gateway says so.
+    lab.shell("n1", "ip address add 192.168.10.77/24 dev eth0")
+        .unwrap();
     lab.apply_yaml(&exit("eu", "gw-1", "egressIPs: [\"192.168.10.77\"]"))
         .unwrap();
     lab.await_report(
@@ -136,7 +138,7 @@ fn a_path_that_drops_packets_while_all_objects_are_right_is_named_by_its_hop() {
     let silent = lab.await_silence(&sender).unwrap();
     lab.await_attempts(&sender, silent).unwrap();
     assert_eq!(lab.pod_since(&sender, silent).unwrap().arrived, 0);
-    lab.shell("gw-1", "ip address add 192.168.10.77/24 dev eth0")
+    lab.shell("n1", "ip address delete 192.168.10.77/24 dev eth0")
         .unwrap();
     lab.await_report("gw-1", "the source", |report| {
         ["Untested", "Works"].contains(&path(report, "served").0.as_str())

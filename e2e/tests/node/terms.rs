@@ -280,10 +280,6 @@ fn names_and_replies_and_routes_and_addresses_of_an_exit_are_as_the_objects_say(
     let egress = "192.168.10.200";
     scene
         .lab
-        .shell(GATEWAY, &format!("ip address add {egress}/24 dev eth0"))
-        .unwrap();
-    scene
-        .lab
         .apply_yaml(&exit("eu", GATEWAY, &format!("egressIPs: [{egress}]")))
         .unwrap();
     let [world4, world6] = own(&scene.web, 7);

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`session_health`] | whether the server of an external exit answers |
 //! | [`tunnel_health`] | whether the other end of a tunnel answers |
+//! | [`egress`] | which egress addresses the node has, and for how long |
 //! | [`exit_choice`] | which gateway of an exit the node uses |
 //! | [`exit_loss`] | since when a scope's exit is lost, and when its uplink may open |
 //! | [`isolation`] | which uplink may be up, and the way from one to another |
@@ -16,6 +17,7 @@
 //! | [`scope_reading`], [`scope_status`] | what was read back of a scope, and its status by that |
 //! | [`posture`] | what the kernel lets pass for a scope |
 
+pub mod egress;
 pub mod exit_choice;
 pub mod exit_loss;
 pub mod isolation;

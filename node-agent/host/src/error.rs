@@ -210,6 +210,23 @@ pub enum HostError {
         address: IpNet,
         source: HostCause,
     },
+    /// Addresses could not be listed.
+    #[error("cannot list addresses")]
+    ListAddresses { source: HostCause },
+    /// The neighbours of a device could not be asked for an address.
+    #[error("cannot ask the neighbours of {link} for {address}")]
+    AskNeighbours {
+        link: IfName,
+        address: Address,
+        source: HostCause,
+    },
+    /// An address could not be announced.
+    #[error("cannot announce {address} by {link}")]
+    Announce {
+        link: IfName,
+        address: Address,
+        source: HostCause,
+    },
     /// A switch could not be read.
     #[error("cannot read {path}")]
     GetDevice { path: String, source: HostCause },
@@ -345,6 +362,9 @@ impl HostError {
             | Self::SetState { source, .. }
             | Self::AddAddress { source, .. }
             | Self::RemoveAddress { source, .. }
+            | Self::ListAddresses { source }
+            | Self::AskNeighbours { source, .. }
+            | Self::Announce { source, .. }
             | Self::GetDevice { source, .. }
             | Self::SetDevice { source, .. }
             | Self::ListRoutes { source }

@@ -21,6 +21,6 @@ pub use bypass::{Bypass, Direction};
 pub use error::{HostCause, HostError, Nature, NftRefusal};
 pub use observe::{Part, Reading, Unread, observe};
 pub use ports::{
-    Addresses, Devices, Firewall, Flows, Host, Links, Locks, Paths, Routes, Rules,
+    Addresses, Devices, EgressAddresses, Firewall, Flows, Host, Links, Locks, Paths, Routes, Rules,
     TransportProtocol, Tunnels, Uplinks, is_own_link,
 };

@@ -6,14 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use ipnet::IpNet;
 use postern_intent::credential::ExitCredential;
 use postern_intent::{Address, IfName, WgKey};
 use postern_plan::FlowCut;
 use postern_plan::host::{
-    AdminState, DeviceSetting, KernelRoute, LinkConfig, LockPolicy, ObservedLink, ObservedTunnel,
-    RoutingRule, TcpSession, TunnelBackend, TunnelConfig, TunnelLink,
+    AdminState, DeviceSetting, EgressAddress, KernelRoute, LinkConfig, LockPolicy, MacAddress,
+    ObservedLink, ObservedTunnel, RoutingRule, TcpSession, TunnelBackend, TunnelConfig, TunnelLink,
 };
 use postern_plan::observed::ObservedFirewall;
 use postern_plan::ruleset::Transaction;
@@ -53,6 +54,32 @@ pub trait Addresses {
         &self,
         device: &IfName,
         address: IpNet,
+    ) -> impl Future<Output = HostResult<()>> + Send;
+}
+
+/// Egress addresses on uplinks of the node. They carry our protocol number (`IFA_PROTO`, Linux 5.18), by which they are told
+/// from addresses of others, and they end by themselves.
+pub trait EgressAddresses {
+    /// Those that are there.
+    fn egress_addresses(&self) -> impl Future<Output = HostResult<BTreeSet<EgressAddress>>> + Send;
+    /// Adds one, or prolongs it: it ends so many seconds from now.
+    fn keep_egress(
+        &self,
+        address: &EgressAddress,
+        seconds: NonZeroU32,
+    ) -> impl Future<Output = HostResult<()>> + Send;
+    /// Removes one; no error when it is not there.
+    fn drop_egress(&self, address: &EgressAddress) -> impl Future<Output = HostResult<()>> + Send;
+    /// Asks the neighbours who has the address (ARP, neighbour discovery). None: no neighbour answered in time.
+    fn ask_neighbours(
+        &self,
+        address: &EgressAddress,
+    ) -> impl Future<Output = HostResult<Option<MacAddress>>> + Send;
+    /// Announces to the neighbours that this node has the address (RFC 5227, section 3; RFC 4861, section 7.2.6). A device
+    /// without a MAC address has no neighbours.
+    fn announce_egress(
+        &self,
+        address: &EgressAddress,
     ) -> impl Future<Output = HostResult<()>> + Send;
 }
 

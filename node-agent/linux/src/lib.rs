@@ -9,6 +9,7 @@
 //! | `netlink` | requests of any netlink family, by hand |
 //! | `rtnl` | requests of the route family, by rtnetlink |
 //! | `link`, `address`, `device`, `route`, `rule` | devices and where packets go |
+//! | `egress`, `announcement` | addresses of exits on uplinks, and what neighbours say and hear of them |
 //! | `uplink` | what the kernel forgets of a link that goes down, radios, sessions of others |
 //! | `lock` | XFRM policies |
 //! | `bypass`, `tcx` | ways past netfilter |
@@ -19,8 +20,10 @@
 //! | [`watch`] | events: something changed, look again |
 
 mod address;
+mod announcement;
 mod bypass;
 mod device;
+mod egress;
 mod firewall;
 mod flow;
 pub mod host;

@@ -8,12 +8,10 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage
 use postern_host::error::{HostCause, HostError, errno};
 use postern_host::ports::{HostResult, Links};
 use postern_intent::IfName;
-use postern_plan::host::{
-    AdminState, Carrier, MacAddress, ObservedLink, TunnelBackend, TunnelLink,
-};
+use postern_plan::host::{AdminState, Carrier, ObservedLink, TunnelBackend, TunnelLink};
 
 use crate::host::LinuxHost;
-use crate::rtnl::{Rtnl, name_of};
+use crate::rtnl::{Rtnl, mac_of, name_of};
 use crate::wireguard_link::{add_wireguard, remove};
 
 impl Links for LinuxHost {
@@ -104,7 +102,7 @@ fn observed(
         carrier: Carrier::Absent,
         master: None,
         parent: None,
-        mac: None,
+        mac: mac_of(link),
         addresses,
     };
     let mut parent = None;
@@ -114,9 +112,6 @@ fn observed(
             // Not `/sys/class/net`: that shows the namespace in which it was mounted, whatever the thread's is.
             LinkAttribute::Carrier(1) => out.carrier = Carrier::Present,
             LinkAttribute::Controller(index) => out.master = names.get(index).cloned(),
-            LinkAttribute::Address(bytes) => {
-                out.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(MacAddress)
-            }
             LinkAttribute::LinkInfo(infos) => out.kind = kind(infos),
             LinkAttribute::Link(index) => parent = names.get(index).cloned(),
             _ => {}

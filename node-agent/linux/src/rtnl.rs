@@ -16,6 +16,7 @@ use netlink_packet_core::{
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use postern_host::error::{HostCause, errno};
+use postern_plan::host::MacAddress;
 use tokio::task::JoinHandle;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -184,6 +185,17 @@ pub(crate) fn name_of(link: &LinkMessage) -> String {
             _ => None,
         })
         .unwrap_or_default()
+}
+
+/// Its MAC address, where it has one of 48 bits.
+pub(crate) fn mac_of(link: &LinkMessage) -> Option<MacAddress> {
+    link.attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok(),
+            _ => None,
+        })
+        .map(MacAddress)
 }
 
 #[cfg(test)]

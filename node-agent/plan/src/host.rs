@@ -121,6 +121,13 @@ pub struct ObservedLink {
     pub addresses: Vec<IpNet>,
 }
 
+/// An address of an exit on an uplink of its gateway.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EgressAddress {
+    pub device: IfName,
+    pub address: Address,
+}
+
 /// What the kernel forgets of a link of the host that is brought down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

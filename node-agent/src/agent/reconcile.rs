@@ -33,6 +33,7 @@ impl<H: Host> Agent<H> {
     /// One run: read, plan, carry out, read again, conclude.
     pub async fn reconcile(&mut self, activation: Activation) -> Again {
         self.follow_uplinks();
+        self.follow_egress();
         if self.is_released() {
             return self.hold_released(activation).await;
         }

@@ -109,6 +109,7 @@ impl<H: Host> Agent<H> {
                 .map(|(link, bypass)| (link.clone(), bypass.to_string()))
                 .collect(),
             isolation: self.kernel.uplinks.as_ref(),
+            egress: &self.kernel.egress,
             counters: &self.output.counters,
         }
     }

@@ -24,6 +24,7 @@ use crate::control::{ControlAnswer, ControlRequest};
 use crate::isolation::PublishedUplinks;
 use crate::ledger::{LedgerError, LedgerReading};
 use crate::probe::PublishedProbes;
+use postern_agent_core::egress::EgressFindings;
 use postern_telemetry::{Health, chain};
 
 /// Why the loop ended.
@@ -58,6 +59,8 @@ pub struct Wakers<S> {
     pub probes: latest::Receiver<PublishedProbes>,
     /// What the task of the uplinks finds.
     pub uplinks: latest::Receiver<PublishedUplinks>,
+    /// What the task of egress addresses finds.
+    pub egress: latest::Receiver<EgressFindings>,
     /// How long a node that was away waits for the source of documents before it opens an exit.
     pub first_look: Duration,
     /// Readiness and liveness, for the kubelet's probes.
@@ -115,6 +118,7 @@ where
             Some(update) = wakers.updates.recv() => agent.take_update(update),
             // The guard of the uplinks follows a switch at once.
             Ok(()) = wakers.uplinks.changed() => Activation::HostChanged,
+            Ok(()) = wakers.egress.changed() => Activation::HostChanged,
             Some(()) = wakers.host.next(), if pace.is_over() => {
                 tokio::time::sleep(DEBOUNCE).await;
                 Activation::HostChanged

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use postern_agent_core::egress::EgressFindings;
 use postern_agent_core::report::ReportedUplinks;
 pub use postern_agent_core::report::{LedgerState, StartDamage};
 use postern_agent_core::session_health::SessionHealths;
@@ -31,6 +32,7 @@ use super::waiting::WaitingPod;
 use crate::audit::AuditTrail;
 use crate::bindings::BindingStore;
 use crate::clock::Clock;
+use crate::egress::EgressHandle;
 use crate::inbox::{Inbox, Received};
 use crate::isolation::IsolationHandle;
 use crate::ledger::Ledger;
@@ -59,6 +61,8 @@ pub struct Agent<H> {
     pub sessions: ExternalSessions,
     /// The task that alone changes the state of uplinks.
     pub uplinks: IsolationHandle,
+    /// The task that alone gives the node egress addresses.
+    pub egress: EgressHandle,
     /// Pods whose ADD waits for the intent.
     pub waiting: Vec<WaitingPod>,
     /// The task that answers the questions of pods for names.
@@ -142,6 +146,8 @@ pub struct KernelState {
     pub scopes: BTreeMap<ScopeId, Track>,
     /// The state of the uplinks of an isolated node.
     pub uplinks: Option<ReportedUplinks>,
+    /// What the node has of egress addresses.
+    pub egress: EgressFindings,
 }
 
 /// How exits are watched.

@@ -17,12 +17,14 @@
 //! | `credentials` | token and trust folder, read again when they change |
 //! | [`documents`] | which documents an object of the API carries |
 //! | `intent` | the watch |
+//! | `confirm` | whether the intent is still the newest one, while egress addresses depend on it |
 //! | `report` | the report's status, by server-side apply |
 //! | [`health`] | whether the API server answers, logged once a change, and how long to wait after a failure |
 //! | [`metrics`] | metrics |
 //! | [`error`] | why the API server could not be asked |
 
 mod client;
+mod confirm;
 mod credentials;
 pub mod documents;
 pub mod error;

@@ -3,9 +3,10 @@ use std::sync::Arc;
 
 use postern_apiserver::Endpoint;
 use postern_crds::names::CLUSTER_INTENT;
-use postern_intent::{NodeName, TrustedKeys, Uid};
+use postern_intent::{NodeName, Serial, TrustedKeys, Uid};
 use tokio::sync::{mpsc, watch};
 
+use super::confirm::{self, IntentQuestions};
 use super::credentials::{self, NodeCredentials};
 use super::documents::{DocumentSender, IntentKind};
 use super::health::ApiHealth;
@@ -13,6 +14,7 @@ use super::intent::{self, IntentWatch};
 use super::metrics::ApiMetrics;
 use super::report::{self, ReportSender};
 use crate::agent::NodeUpdate;
+use crate::egress::Confirmation;
 use crate::report::LatestReport;
 
 /// What the exchange with the API server is to do.
@@ -33,6 +35,9 @@ pub struct ApiServerOptions {
     /// What was in it at the start.
     pub installed: TrustedKeys,
     pub metrics: ApiMetrics,
+    /// The serial of the intent that is to be confirmed, and where answers go.
+    pub wanted: watch::Receiver<Option<Serial>>,
+    pub answers: watch::Sender<Option<Confirmation>>,
 }
 
 /// Starts the tasks and returns at once; they end with the runtime. Changes of the node's own files are sent to `updates`.
@@ -63,6 +68,13 @@ pub fn start(options: ApiServerOptions, updates: mpsc::Sender<NodeUpdate>) {
         broken: breaks,
     };
     tokio::spawn(report::run(sender, options.reports));
+    tokio::spawn(confirm::run(IntentQuestions {
+        endpoint: options.endpoint.clone(),
+        node: options.node.clone(),
+        health: Arc::new(health("confirmations")),
+        wanted: options.wanted,
+        answers: options.answers,
+    }));
     let token = health("token");
     tokio::spawn(credentials::run(
         NodeCredentials {

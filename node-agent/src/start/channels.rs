@@ -9,6 +9,7 @@ use postern_agent::apiserver::documents::DocumentSender;
 use postern_agent::apiserver::metrics::ApiMetrics;
 use postern_agent::apiserver::{self, ApiServerOptions};
 use postern_agent::document_folder::DocumentFolder;
+use postern_agent::egress::Confirmations;
 use postern_agent::files;
 use postern_agent::inbox::SourceDocuments;
 use postern_agent::options::RunArgs;
@@ -30,6 +31,8 @@ pub(super) struct ChannelInputs<'a> {
 pub(super) struct LoopChannels {
     pub(super) documents: watch::Receiver<SourceDocuments>,
     pub(super) reports: watch::Sender<LatestReport>,
+    /// From where the task of egress addresses knows whether the intent is the newest one.
+    pub(super) confirmations: Confirmations,
     /// Ends when the last report is in its file.
     pub(super) report_file: JoinHandle<()>,
 }
@@ -44,9 +47,11 @@ impl LoopChannels {
     ) -> Self {
         let (reports, latest) = watch::channel(None);
         let report_file = tokio::spawn(write_reports(args.report(), latest.clone()));
+        let (documents, confirmations) = start_source(args, inputs, latest, damages);
         Self {
-            documents: start_source(args, inputs, latest, damages),
+            documents,
             reports,
+            confirmations,
             report_file,
         }
     }
@@ -57,7 +62,7 @@ fn start_source(
     inputs: ChannelInputs<'_>,
     reports: watch::Receiver<LatestReport>,
     damages: &mut Vec<StartDamage>,
-) -> watch::Receiver<SourceDocuments> {
+) -> (watch::Receiver<SourceDocuments>, Confirmations) {
     let mut damage = |reason, error: &(dyn std::error::Error + 'static)| {
         damages.push(note_damage(ConditionType::Accepted, reason, error));
     };
@@ -69,9 +74,11 @@ fn start_source(
     }
     let folder = DocumentFolder::new(args.inbox());
     let (documents, received) = watch::channel(first_documents(&folder));
-    match endpoint {
-        Some(endpoint) => apiserver::start(
-            ApiServerOptions {
+    let confirmations = match endpoint {
+        Some(endpoint) => {
+            let (wanted, asked) = watch::channel(None);
+            let (confirmed, answers) = watch::channel(None);
+            let options = ApiServerOptions {
                 endpoint,
                 node: args.node_name.clone(),
                 documents: DocumentSender::new(documents, folder),
@@ -81,17 +88,21 @@ fn start_source(
                 trust_dir: args.trust.folder.clone(),
                 installed: inputs.installed.clone(),
                 metrics: inputs.metrics,
-            },
-            inputs.updates,
-        ),
+                wanted: asked,
+                answers: confirmed,
+            };
+            apiserver::start(options, inputs.updates);
+            Confirmations::ApiServer { wanted, answers }
+        }
         None => {
             let check = Duration::from_secs(args.check_seconds);
             if let Err(error) = folder.follow(documents, check) {
                 damage(Reason::ApplyFailed, &error);
             }
+            Confirmations::Folder
         }
-    }
-    received
+    };
+    (received, confirmations)
 }
 
 fn first_documents(folder: &DocumentFolder) -> SourceDocuments {

@@ -91,6 +91,8 @@ impl Node {
             trust_dir: None,
             installed: TrustedKeys::default(),
             metrics: ApiMetrics::default(),
+            wanted: watch::Sender::default().subscribe(),
+            answers: watch::Sender::default(),
         };
         (folder, options)
     }

@@ -19,6 +19,7 @@ use postern_agent::agent::{Activation, run, state::Track};
 use postern_agent::audit::AuditTrail;
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
+use postern_agent::egress::EgressHandle;
 use postern_agent::endpoints::EndpointHandle;
 use postern_agent::inbox::{DocumentKind, Inbox, SourceDocuments};
 use postern_agent::isolation::IsolationHandle;
@@ -158,6 +159,7 @@ impl Node {
             exits: ExitWatch::new(ProbeHandle::pair().0),
             sessions: ExternalSessions::new(EndpointHandle::pair().0),
             uplinks: IsolationHandle::absent(),
+            egress: EgressHandle::absent(),
             waiting: Vec::new(),
             dns,
             output: AgentOutput {

@@ -51,6 +51,7 @@ async fn repairs(node: Node, act: impl AsyncFnOnce(), is_seen: impl Fn(&Reports)
     let wakers = Wakers {
         probes,
         uplinks: postern_agent::isolation::IsolationHandle::absent().changes(),
+        egress: postern_agent::egress::EgressHandle::absent().changes(),
         first_look: Duration::ZERO,
         work,
         host: stream::pending(),

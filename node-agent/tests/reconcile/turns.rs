@@ -23,6 +23,7 @@ pub(crate) fn wakers<S>(work: mpsc::Receiver<Work>, host: S) -> Wakers<S> {
     Wakers {
         probes: postern_agent::probe::no_probes(),
         uplinks: postern_agent::isolation::IsolationHandle::absent().changes(),
+        egress: postern_agent::egress::EgressHandle::absent().changes(),
         first_look: Duration::ZERO,
         work,
         host,

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+use postern_intent::body::EgressTerm;
 use postern_intent::{NodeDocument, NodeName};
 
 use crate::allocate::{Hosts, Networks, Numbers};
@@ -32,6 +34,8 @@ pub struct Compilation {
     pub verdicts: Vec<Verdict>,
     /// What waits for an approval.
     pub held: Vec<PendingApproval>,
+    /// When another compile says something else although nothing changed: a gateway that waits for egress IPs gets them.
+    pub wake: Option<Timestamp>,
     /// What the next compile has to know.
     pub memory: CompilerMemory,
     /// Published intents of nodes that are no more and that have run out.
@@ -76,10 +80,12 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
         .values()
         .map(|node| (&node.name, settle(&context, &cluster, &gate.restored, node)))
         .collect();
+    let memory = remember(&index, &contenders, &gate, &keys, &settled);
     Compilation {
+        wake: wake(&exits, &memory),
         verdicts: verdicts(&context, &gate, &settled, &cluster),
         cluster: cluster.outcome,
-        memory: remember(&index, &contenders, &gate, &keys, &settled),
+        memory,
         retired: retired(&index),
         nodes: settled
             .into_iter()
@@ -87,6 +93,14 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
             .collect(),
         held: gate.held,
     }
+}
+
+fn wake(exits: &ResolvedExits<'_>, memory: &CompilerMemory) -> Option<Timestamp> {
+    let waiting = exits
+        .all_active()
+        .filter(|(_, active)| active.offer.former.is_some());
+    let holders = waiting.filter_map(|(exit, _)| memory.holders.get(exit));
+    holders.map(|holder| holder.until).min()
 }
 
 fn settle(
@@ -135,14 +149,19 @@ fn validity(document: &NodeDocument) -> Validity {
     }
 }
 
-/// Numbers of a node that is gone are free again once its last intent has run out.
+/// Numbers of a node that is gone are free again once its last intent has run out. One that had egress IPs as long as the
+/// API server confirms them loses its intent at once: nothing else would take them from a machine that runs on.
 fn retired(index: &Index<'_>) -> BTreeSet<NodeName> {
     let gone = index
         .published
         .documents
         .iter()
         .filter(|(name, _)| !index.nodes.contains_key(name));
-    gone.filter(|(_, document)| document.not_after <= index.snapshot.now)
+    let has_egress = |document: &NodeDocument| {
+        let mut served = document.nat.iter();
+        served.any(|served| served.egress_term == EgressTerm::Confirmed)
+    };
+    gone.filter(|(_, document)| document.not_after <= index.snapshot.now || has_egress(document))
         .map(|(name, _)| name.clone())
         .collect()
 }

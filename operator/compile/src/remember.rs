@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use postern_intent::{ExitName, Namespace, NodeName, Uid};
+use postern_intent::{Namespace, NodeName, Uid};
 
 use crate::gate::ReleaseGate;
 use crate::index::Index;
 use crate::pins::PinnedKeys;
-use crate::resolve::published_holders;
+use crate::resolve::remembered_holders;
 use crate::select::Contenders;
 use crate::settled::SettledNode;
-use crate::snapshot::{CompilerMemory, RememberedPolicy, SessionHolder};
+use crate::snapshot::{CompilerMemory, RememberedPolicy};
 
 pub(crate) fn remember(
     index: &Index<'_>,
@@ -59,28 +59,8 @@ pub(crate) fn remember(
             .cloned()
             .collect(),
         pins: keys.remember(),
-        holders: holders(index, settled),
+        holders: remembered_holders(index, settled.values().map(|settled| &settled.document)),
         releases: gate.releases.clone(),
         held: gate.remember(),
     }
-}
-
-/// Which node has the session of each external exit: by the documents that are in force once this compile is published, else by
-/// what is published now, else as it was remembered. An exit that is gone is remembered until its node's last document with it
-/// has run out: it may come back under its name on another node.
-fn holders(
-    index: &Index<'_>,
-    settled: &BTreeMap<&NodeName, SettledNode>,
-) -> BTreeMap<ExitName, SessionHolder> {
-    let known = index.snapshot.memory.holders.iter();
-    let known = known.filter(|(_, holder)| index.snapshot.now < holder.until);
-    let mut holders: BTreeMap<ExitName, SessionHolder> = known
-        .map(|(exit, holder)| (exit.clone(), holder.clone()))
-        .collect();
-    let published = published_holders(index.published.documents.values());
-    let next = published_holders(settled.values().map(|settled| &settled.document));
-    for (exit, holder) in published.chain(next) {
-        holders.insert(exit.clone(), holder);
-    }
-    holders
 }

@@ -65,6 +65,10 @@ impl CompileStep {
             && last.intents == IntentsWritten::Written
             && last.gathered == *gathered
             && last.at.elapsed() < period(gathered.inputs.settings.refresh)
+            && last
+                .compilation
+                .wake
+                .is_none_or(|wake| Timestamp::now() < wake)
         {
             return Ok(CompileStepResult {
                 compilation: Arc::clone(&last.compilation),
@@ -95,6 +99,11 @@ impl CompileStep {
             compilation,
             fresh: CompiledWhen::Yes,
         })
+    }
+
+    /// When another compile says something else although nothing changed.
+    pub(super) fn wake(&self) -> Option<Timestamp> {
+        self.last.as_ref()?.compilation.wake
     }
 
     /// Not every intent was written: the next run compiles again, with what it reads then.

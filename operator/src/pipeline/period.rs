@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 pub(super) const PERIOD: Duration = Duration::from_secs(60);
 
 /// How often it runs at most for the time's sake alone.
-const SHORTEST_PERIOD: Duration = Duration::from_millis(250);
+pub(super) const SHORTEST_PERIOD: Duration = Duration::from_millis(250);
 
 /// How often it runs although nothing changed: an intent that is refreshed every few seconds runs out within a minute.
 pub(super) fn period(refresh: SignedDuration) -> Duration {

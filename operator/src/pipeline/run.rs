@@ -1,9 +1,10 @@
 //! One run: the list of steps.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
+use jiff::Timestamp;
 use tracing::{Instrument as _, info_span};
 
 use super::compile::{CompileStep, CompileStepResult};
@@ -15,6 +16,7 @@ use super::intents::PublishedIntents;
 use super::memory::MemoryStore;
 use super::outcome::{IdleReason, RunOutcome};
 use super::parts::PipelineParts;
+use super::period::SHORTEST_PERIOD;
 use super::publish::{PublishStep, Tallies};
 use super::statuses::{Announcer, ReportStep};
 use crate::metrics::PipelineStep;
@@ -82,6 +84,14 @@ impl Pipeline {
         self.report(&round, &compiled);
         let retry = self.parts.writer.next_retry(Instant::now());
         Ok(RunOutcome::of(published, retry))
+    }
+
+    /// How long nothing has to be decided for the time's sake alone, at most the period.
+    pub(super) fn rest(&self, period: Duration) -> Duration {
+        let wake = self.compile.wake();
+        let left = wake.map(|wake| wake.duration_since(Timestamp::now()));
+        let left = left.map(|left| Duration::try_from(left).unwrap_or_default());
+        left.map_or(period, |left| left.clamp(SHORTEST_PERIOD, period))
     }
 
     async fn read_keys(&mut self, now: Instant) -> Result<SigningKeys, PipelineError> {

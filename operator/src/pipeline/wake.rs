@@ -54,6 +54,7 @@ pub async fn keep_running(
         readiness.pipeline_goes_on();
         count(&pipeline, &ran);
         let period = period(pipeline.parts.settings.borrow().in_force.refresh);
+        let period = pipeline.rest(period);
         let rest = rest_after(&ran, period, &mut pace, random_number());
         let rest = match pipeline.parts.requests.wait(Instant::now()) {
             Wait::For(asked) => rest.at_least(asked),

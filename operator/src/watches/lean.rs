@@ -49,6 +49,7 @@ pub(super) fn node(node: &mut Node) {
         pod_cidr: spec.pod_cidr,
         pod_cidrs: spec.pod_cidrs,
         taints: spec.taints,
+        unschedulable: spec.unschedulable,
         ..NodeSpec::default()
     });
     node.status = node.status.take().map(|status| NodeStatus {
@@ -210,9 +211,9 @@ pub(super) fn config_map(map: &mut ConfigMap) {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::Pod;
+    use k8s_openapi::api::core::v1::{Node, Pod};
     use postern_compile::intake;
-    use postern_compile::snapshot::Possession;
+    use postern_compile::snapshot::{NodeScheduling, Possession};
     use postern_crds::{NodeIntent, NodeReport};
     use postern_intent::WgKey;
     use serde_json::{Value, json};
@@ -298,6 +299,35 @@ mod tests {
         assert!(scope.digest.is_some() && used.digest.is_some() && served.digest.is_some());
         assert_eq!((used.mtu, used.faults.len()), (Some(1420), 1));
         assert_eq!((served.mtu, served.judged.len()), (Some(1380), 1));
+    }
+
+    #[test]
+    fn the_compiler_reads_of_a_kept_node_and_pod_what_it_reads_of_the_whole_ones() {
+        let node: Node = serde_json::from_value(json!({
+            "metadata": {"name": "n1", "uid": "u", "labels": {"exit": "eu"}, "annotations": {"a": "b"}},
+            "spec": {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24", "fd00:1::/64"], "unschedulable": true,
+                "providerID": "p"},
+            "status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}], "nodeInfo": null},
+        }))
+        .expect("a node");
+        let mut kept = node.clone();
+        super::node(&mut kept);
+        let read = intake::node(&node).expect("a node");
+        assert_eq!(intake::node(&kept).expect("a node"), read);
+        assert_eq!(read.scheduling, NodeScheduling::Cordoned);
+        assert_eq!((read.pod_ranges.len(), read.addresses.len()), (2, 1));
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "p", "namespace": "shop", "uid": "u", "labels": {"app": "p"},
+                "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"nodeName": "n1", "hostNetwork": true, "containers": []},
+            "status": {"phase": "Running", "podIP": "10.244.1.2", "podIPs": [{"ip": "10.244.1.2"}, {"ip": "fd00:1::2"}]},
+        }))
+        .expect("a pod");
+        let mut kept = pod.clone();
+        super::pod(&mut kept);
+        let read = |pod| intake::pod(pod).expect("a pod");
+        assert!(read(&pod).is_some());
+        assert_eq!(read(&kept), read(&pod));
     }
 
     #[test]

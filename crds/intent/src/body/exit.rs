@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use crate::newtypes::{Address, ExitName, IfName, Mark, NodeName, Prefix, SectionDigest, TableId};
@@ -74,6 +75,8 @@ pub struct ServedExit {
     pub uplink: Option<IfName>,
     /// Source addresses. Empty: masquerade. One family only: the other family is dropped.
     pub egress: Vec<Address>,
+    /// For how long the node has these addresses.
+    pub egress_term: EgressTerm,
     /// What the exit offers.
     pub routes: Vec<Prefix>,
     /// May clients reach the exit's own LAN?
@@ -81,6 +84,26 @@ pub struct ServedExit {
     /// Changes with everything that the gateway programs for the exit, its peers excepted. The report repeats it.
     pub digest: SectionDigest,
 }
+
+/// For how long a gateway has the egress addresses of an exit. An address is on one node at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum EgressTerm {
+    /// While the intent is valid: no other gateway waits for them.
+    Intent,
+    /// While the API server confirms that this intent is the node's newest one ([`EGRESS_FENCE`]): another gateway takes
+    /// them over when this one is lost.
+    Confirmed,
+    /// Not yet: a former gateway may still have them.
+    Awaited,
+}
+
+/// For how long the addresses stay after the request by which the API server last confirmed the intent. A gateway that
+/// hears of no newer intent lets them go in this time, and the kernel does it where the agent hangs.
+pub const EGRESS_FENCE: SignedDuration = SignedDuration::from_secs(20);
+
+/// What the next gateway waits in addition: the kernel looks for addresses that ended at most every second, and clocks of
+/// two kernels do not run at the same pace.
+pub const EGRESS_FENCE_MARGIN: SignedDuration = SignedDuration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Access {

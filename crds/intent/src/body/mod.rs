@@ -37,7 +37,10 @@ pub use cluster::{
     SerialGap,
 };
 pub use document::{FORMAT_VERSION, NodeDocument, NodeIdentity};
-pub use exit::{Access, ExitFailback, ExitGateway, ExitProbe, ExitRoute, ServedExit};
+pub use exit::{
+    Access, EGRESS_FENCE, EGRESS_FENCE_MARGIN, EgressTerm, ExitFailback, ExitGateway, ExitProbe,
+    ExitRoute, ServedExit,
+};
 pub use external::{ExternalSession, SealedCredential, ServerEndpoint};
 pub use isolation::{Hotspot, Isolation, RadioRule, RemoteLinks};
 pub use joined::Body;

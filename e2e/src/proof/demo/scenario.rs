@@ -69,11 +69,6 @@ pub fn run(lab: &Lab, samples: &Path, on_stage: &mut dyn FnMut(&str)) -> Result<
 /// one that left by the exit.
 fn own_addresses(lab: &Lab) -> Result<(), LabError> {
     let [four, six] = EGRESS;
-    // Deprecated, so that the node's own packets keep its own IPv6 address (RFC 6724, section 5, rule 3).
-    let line = format!(
-        "ip addr add {four}/24 dev eth0; ip addr add {six}/64 dev eth0 nodad preferred_lft 0"
-    );
-    lab.shell("gw-1", &line)?;
     lab.apply_yaml(&exit(
         "eu",
         "gw-1",

@@ -23,6 +23,7 @@ use postern_plan::flow::Cuts;
 use postern_plan::order::Stage;
 use postern_plan::settings::SecondLock;
 
+use crate::egress::EgressFindings;
 use crate::probe::ProbeResults;
 use crate::read_back::ReadBack;
 use crate::scope_reading::LeaseReading;
@@ -116,6 +117,8 @@ pub struct ReportedRun<'a> {
     pub bypasses: BTreeMap<IfName, String>,
     /// The state of the uplinks; none: the node is not isolated.
     pub isolation: Option<&'a ReportedUplinks>,
+    /// What the node has of egress addresses.
+    pub egress: &'a EgressFindings,
     /// What the agent counts itself.
     pub counters: &'a BTreeMap<String, u64>,
 }

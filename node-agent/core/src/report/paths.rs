@@ -4,12 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
 use postern_crds::node_report::{AddressFamily, PathHop, PathReport, PathState, ResolverState};
-use postern_intent::Body;
 use postern_intent::body::{ExitRoute, ExternalSession, Scope, ServedExit, TermsDnsMode};
+use postern_intent::{Address, Body};
 use postern_plan::desired::tunnel_address;
 use postern_plan::host::{Carrier, Family};
 
 use super::ReportInputs;
+use crate::egress::EgressState;
 use crate::probe::{GatewayReach, ProbeAnswer};
 use crate::session_health::ServerAnswer;
 
@@ -124,8 +125,8 @@ impl ReportInputs<'_> {
             .filter(|_| self.session(exit).is_none())
             .find(|address| Family::of(address) == family);
         if let Some(address) = egress.filter(|address| !facts.has_address(address)) {
-            let message = format!("the egress IP {address} is on no interface of the node");
-            return broken(family, PathHop::Source, message);
+            let state = self.run.egress.state(&exit.exit, address);
+            return broken(family, PathHop::Source, missing_source(address, state));
         }
         if let Some(message) = self.uplink_fault(exit, family) {
             return broken(family, PathHop::Uplink, message);
@@ -233,6 +234,24 @@ const fn named(family: Family) -> AddressFamily {
     match family {
         Family::V4 => AddressFamily::IPv4,
         Family::V6 => AddressFamily::IPv6,
+    }
+}
+
+/// Why an egress IP is not on the node.
+fn missing_source(address: &Address, state: Option<&EgressState>) -> String {
+    match state {
+        Some(EgressState::Taken(mac)) => {
+            format!("another host answers for the egress IP {address}: {mac}; give it up there")
+        }
+        Some(EgressState::Awaited) => {
+            format!("the egress IP {address} may still be on a former gateway")
+        }
+        Some(EgressState::Unconfirmed) => format!(
+            "the egress IP {address} is given up, because the API server did not answer this node"
+        ),
+        Some(EgressState::Coming | EgressState::Held | EgressState::OfNode) | None => {
+            format!("the egress IP {address} is on no interface of the node")
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One hook: its base chains in the order of their priority, jumps and verdicts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::matching::{Expiring, FieldValue, Grants, KeptFlows, Leases, MatchSubject, find, holds};
 use super::packet::{CtDirection, CtState, Frame, Packet};
@@ -74,6 +74,8 @@ pub struct Evaluator<'a> {
     pub kept: KeptFlows,
     /// Addresses of outgoing interfaces, which a masquerade takes.
     pub addresses: BTreeMap<(String, Family), Address>,
+    /// Egress addresses that are not on the node.
+    pub absent: BTreeSet<Address>,
 }
 
 impl<'a> Evaluator<'a> {
@@ -86,6 +88,7 @@ impl<'a> Evaluator<'a> {
             grants: Grants::new(),
             kept: KeptFlows::new(),
             addresses: BTreeMap::new(),
+            absent: BTreeSet::new(),
         }
     }
 
@@ -176,6 +179,7 @@ impl<'a> Evaluator<'a> {
         };
         if let Some(address) = address {
             packet.source = address;
+            packet.source_is_local = !self.absent.contains(&address);
         }
     }
 }

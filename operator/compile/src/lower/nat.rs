@@ -21,6 +21,7 @@ pub(crate) fn lower(context: &LoweringContext<'_>, node: &SnapshotNode) -> Vec<S
                     None => active.offer.uplink.cloned(),
                 },
                 egress: active.offer.egress.to_vec(),
+                egress_term: active.offer.term,
                 // As they are written: the agent refuses the cluster's ranges by a set of its own. Taking them out here would
                 // leave some 200 prefixes, which absorb a route that somebody names inside one of them.
                 routes: active.offer.routes.to_vec(),

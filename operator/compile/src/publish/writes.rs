@@ -289,6 +289,7 @@ mod tests {
             verdicts: Vec::new(),
             held: Vec::new(),
             memory: Default::default(),
+            wake: None,
             retired: BTreeSet::new(),
         };
         let documents = PublishedDocuments {

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use postern_crds::conditions::Reason;
 use postern_crds::node_report::AddressFamily;
-use postern_intent::body::{Access, ExitFailback, ExitProbe, ServedExit, TunnelRole};
+use postern_intent::body::{Access, EgressTerm, ExitFailback, ExitProbe, ServedExit, TunnelRole};
 use postern_intent::{Address, ExitName, IfName, NodeName, Prefix};
 
+use super::holder::{former_holder, is_lost};
 use super::session::{SessionLack, SessionOffer, can_hold, published_session, session};
 use crate::index::Index;
 use crate::snapshot::{
@@ -79,6 +80,10 @@ impl<'a> ActiveExit<'a> {
 pub(crate) struct Offer<'a> {
     pub(crate) uplink: Option<&'a IfName>,
     pub(crate) egress: &'a [Address],
+    /// For how long the gateway has them.
+    pub(crate) term: EgressTerm,
+    /// The node that may still have them.
+    pub(crate) former: Option<NodeName>,
     pub(crate) routes: &'a [Prefix],
     pub(crate) lan: Access,
     pub(crate) mtu: u16,
@@ -151,9 +156,12 @@ fn resolve<'a>(index: &Index<'a>, exit: &'a SnapshotExit) -> ExitState<'a> {
 fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms) -> ExitState<'a> {
     let ranks = published_ranks(index, &exit.name);
     // A gateway that is cordoned hands its clients over, where another one can take them at once.
-    let is_last = |node: &SnapshotNode| {
-        let is_cordoned = terms.egress.is_empty() && node.scheduling == NodeScheduling::Cordoned;
-        is_cordoned || terms.external.is_some() && !can_hold(index, &exit.name, &node.name)
+    let is_last = |node: &SnapshotNode| match terms.external {
+        None => {
+            node.scheduling == NodeScheduling::Cordoned
+                || is_lost(index, &exit.name, &terms.egress, &node.name)
+        }
+        Some(_) => !can_hold(index, &exit.name, &node.name),
     };
     let mut eligible: Vec<&SnapshotNode> = index
         .nodes
@@ -186,12 +194,16 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms)
     let Some(gateway) = eligible.next() else {
         return ExitState::NoGateway;
     };
+    let standbys: Vec<&NodeName> = eligible.collect();
+    let (term, former) = egress_term(index, &exit.name, &terms.egress, gateway, &standbys);
     let active = ActiveExit {
         gateway,
-        standbys: eligible.collect(),
+        standbys,
         offer: Offer {
             uplink: terms.uplink.as_ref(),
             egress: &terms.egress,
+            term,
+            former,
             routes: &terms.routes,
             lan: terms.lan,
             mtu: terms.mtu.unwrap_or(index.snapshot.settings.tunnels.mtu),
@@ -217,6 +229,25 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms)
     }
 }
 
+/// For how long a gateway has the egress IPs, and which node may still have them. One that no other gateway waits for keeps
+/// them while its intent is valid, so that an API server that is away costs nothing.
+fn egress_term(
+    index: &Index<'_>,
+    exit: &ExitName,
+    egress: &[Address],
+    gateway: &NodeName,
+    standbys: &[&NodeName],
+) -> (EgressTerm, Option<NodeName>) {
+    if egress.is_empty() {
+        return (EgressTerm::Intent, None);
+    }
+    match former_holder(index, exit, gateway) {
+        Some(former) => (EgressTerm::Awaited, Some(former.node)),
+        None if standbys.is_empty() => (EgressTerm::Intent, None),
+        None => (EgressTerm::Confirmed, None),
+    }
+}
+
 /// While an update is refused, the exit stays as it is published, on the gateways that it has.
 fn by_published<'a>(index: &Index<'a>, exit: &SnapshotExit) -> Option<ExitState<'a>> {
     let ranks = published_ranks(index, &exit.name);
@@ -233,12 +264,20 @@ fn by_published<'a>(index: &Index<'a>, exit: &SnapshotExit) -> Option<ExitState<
         let mut routes = document.routes.iter();
         routes.find(|route| route.exit == exit.name)
     });
+    let former = former_holder(index, &exit.name, gateway).map(|holder| holder.node);
     Some(ExitState::Active(ActiveExit {
         gateway,
         standbys: gateways.into_iter().skip(1).map(|(node, _)| node).collect(),
         offer: Offer {
             uplink: served.uplink.as_ref(),
             egress: &served.egress,
+            // A gateway that waited gets them as the one before had them.
+            term: match (&former, served.egress_term) {
+                (Some(_), _) => EgressTerm::Awaited,
+                (None, EgressTerm::Awaited) => EgressTerm::Confirmed,
+                (None, term) => term,
+            },
+            former,
             routes: &served.routes,
             lan: served.lan,
             mtu: tunnel.mtu,

@@ -1,11 +1,13 @@
 //! From names to what they stand for: an exit to its active gateway, a policy to the exit and the rules in force.
 
 mod exit;
+mod holder;
 mod isolation;
 mod policy;
 mod session;
 
 pub(crate) use exit::{ActiveExit, ExitState, ResolvedExits};
+pub(crate) use holder::remembered_holders;
 pub(crate) use isolation::ResolvedIsolations;
 pub(crate) use policy::{PlannedPath, PolicyPlan, PolicyPlans, TermsSource};
-pub(crate) use session::{SessionLack, SessionOffer, published_holders};
+pub(crate) use session::{SessionLack, SessionOffer};

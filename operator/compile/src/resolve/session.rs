@@ -3,8 +3,9 @@
 use postern_intent::body::{ServerEndpoint, TunnelRole};
 use postern_intent::{Address, ExitName, NodeDocument, NodeName, WgKey};
 
+use super::holder::former_holder;
 use crate::index::Index;
-use crate::snapshot::{CredentialFacts, ExternalTerms, Freshness, SessionHolder, SnapshotExit};
+use crate::snapshot::{CredentialFacts, ExternalTerms, Freshness, SnapshotExit};
 
 /// The session with a server outside of the cluster, from the terms of the exit or, while an update is refused, from what is
 /// published.
@@ -80,10 +81,7 @@ pub(super) fn session<'a>(
             fingerprint,
         }) => (*public_key, fingerprint.as_str()),
     };
-    if let Some(holder) = holder(index, &exit.name)
-        && holder.node != *gateway
-        && !has_let_go(index, &holder)
-    {
+    if let Some(holder) = former_holder(index, &exit.name, gateway) {
         return Err(SessionLack::Held(holder.node));
     }
     let recipient = recipient(index, &exit.name, gateway);
@@ -128,42 +126,4 @@ fn recipient(index: &Index<'_>, exit: &ExitName, node: &NodeName) -> Option<WgKe
     let mut sessions = document.external.iter();
     let session = sessions.find(|session| &session.exit == exit)?;
     is_same.then_some(session.credential.recipient)
-}
-
-/// The node that has the session, or had it last: by what is published, else by what is remembered.
-fn holder(index: &Index<'_>, exit: &ExitName) -> Option<SessionHolder> {
-    let published = published_holders(index.published.documents.values());
-    let mut published = published.filter(|(of, _)| *of == exit);
-    let published = published.next().map(|(_, holder)| holder);
-    published.or_else(|| index.snapshot.memory.holders.get(exit).cloned())
-}
-
-/// The sessions that documents have, with their nodes.
-pub(crate) fn published_holders<'a>(
-    documents: impl Iterator<Item = &'a NodeDocument>,
-) -> impl Iterator<Item = (&'a ExitName, SessionHolder)> {
-    documents.flat_map(|document| {
-        document.external.iter().map(|session| {
-            let holder = SessionHolder {
-                node: document.node.name.clone(),
-                uid: document.node.uid.clone(),
-                serial: document.serial,
-                until: document.not_after,
-            };
-            (&session.exit, holder)
-        })
-    })
-}
-
-/// A later document of the node has no such session, and the node has applied it and read it back; or the last one
-/// with it has run out, and the kernel's lease with it.
-fn has_let_go(index: &Index<'_>, holder: &SessionHolder) -> bool {
-    let report = index.reports.get(&holder.node);
-    let report = report.filter(|report| report.uid == holder.uid);
-    let applied = report.and_then(|report| report.applied_serial);
-    // A serial above the published one, as after a restored backup, is of an unknown document.
-    let published = index.published.documents.get(&holder.node);
-    let is_known = |applied| published.is_some_and(|document| applied <= document.serial);
-    applied.is_some_and(|applied| applied > holder.serial && is_known(applied))
-        || index.snapshot.now >= holder.until
 }

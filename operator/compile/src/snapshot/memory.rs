@@ -26,9 +26,9 @@ pub struct CompilerMemory {
     /// WireGuard keys by node.
     #[serde(default)]
     pub pins: BTreeMap<NodeName, Pin>,
-    /// Which node has the session of each external exit, or had it last.
+    /// Which node has the egress IPs or the session of each exit that has such, or had them last.
     #[serde(default)]
-    pub holders: BTreeMap<ExitName, SessionHolder>,
+    pub holders: BTreeMap<ExitName, ExitHolder>,
     /// What was released lately.
     #[serde(default)]
     pub releases: Vec<ReleaseRecord>,
@@ -98,17 +98,36 @@ pub struct Pin {
     pub since: Timestamp,
 }
 
-/// The node whose document had the session of an external exit last. Another node begins only when this one has applied a
-/// later document, or its last one has run out: two nodes with one key take the session from each other at the server.
+/// The node whose document had what only one node may have of an exit: its egress IPs, or the session with its server.
+/// Another node begins only when this one has applied a later document, or when it cannot have them any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SessionHolder {
+pub struct ExitHolder {
     pub node: NodeName,
     pub uid: NodeUid,
-    /// Of the last document with the session.
+    /// Of the last document with them.
     pub serial: Serial,
-    /// When that document runs out, and with it the lease of the node's kernel.
+    /// From when on the node cannot have them: when that document runs out, and with it the lease of the node's kernel; or,
+    /// where the API server has to confirm it, a while after a document without them was published.
     pub until: Timestamp,
+    /// When the node got them.
+    #[serde(default)]
+    pub since: Timestamp,
+    #[serde(default)]
+    pub fence: HolderFence,
+    /// The last document by which the node had them without a confirmation; none: it never had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unconfirmed: Option<Serial>,
+}
+
+/// What ends a holder's time where it applies no later document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum HolderFence {
+    /// The end of its document.
+    #[default]
+    Intent,
+    /// The API server, which confirms its document no more.
+    Confirmed,
 }
 
 /// Pods that were let go.

@@ -22,8 +22,8 @@ pub use exit::{
 };
 pub use isolation::SnapshotIsolation;
 pub use memory::{
-    CompilerMemory, HeldRecord, Pin, ReleaseRecord, RememberedPolicy, RememberedUplink,
-    SessionHolder,
+    CompilerMemory, ExitHolder, HeldRecord, HolderFence, Pin, ReleaseRecord, RememberedPolicy,
+    RememberedUplink,
 };
 pub use objects::{
     Labels, Lifecycle, NodeScheduling, PodNetwork, SnapshotNamespace, SnapshotNode, SnapshotPod,

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 
 use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_crds::exit_node::GatewayRole;
+use postern_intent::body::EgressTerm;
 use postern_intent::{ExitName, NodeName};
 
 use super::{
@@ -213,6 +214,13 @@ fn ready(
             format!("{} has not reported its key", active.gateway),
         );
     }
+    if let Some(former) = &active.offer.former {
+        let message = format!(
+            "{former} had the egress IPs and has not said that it gave them up; {} takes them over when it has, or when {former} cannot have them any more",
+            active.gateway
+        );
+        return Finding::no(kind, Reason::HolderHeld, message);
+    }
     let lack = gateway.lack().unwrap_or_default();
     match gateway.progress {
         Progress::Programmed => {
@@ -313,6 +321,7 @@ fn gateway_line(
         role: GatewayRole::Standby,
         endpoint,
         egress: served
+            .filter(|served| served.egress_term != EgressTerm::Awaited)
             .map(|served| served.egress.clone())
             .unwrap_or_default(),
         mtu: reported.and_then(|served| served.mtu),

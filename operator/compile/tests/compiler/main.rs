@@ -7,6 +7,7 @@
 )]
 
 mod changes;
+mod egress;
 mod external;
 mod gates;
 mod isolated;

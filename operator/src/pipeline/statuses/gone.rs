@@ -63,6 +63,7 @@ mod tests {
             verdicts: Vec::new(),
             held: Vec::new(),
             memory: CompilerMemory::default(),
+            wake: None,
             retired: [].into(),
         };
         let intents = ["a", "b", CLUSTER_INTENT].map(str::to_owned);

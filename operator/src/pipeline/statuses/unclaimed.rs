@@ -94,6 +94,7 @@ mod tests {
             verdicts: vec![node("a"), node("b")],
             held: Vec::new(),
             memory: CompilerMemory::default(),
+            wake: None,
             retired: [].into(),
         };
         let reasons = |unknown: &[UnknownRange]| -> BTreeMap<String, Reason> {

@@ -32,6 +32,8 @@ pub const TUNNEL_RAW: Counter = Counter("tunnel_raw");
 pub const TUNNEL_SOURCE: Counter = Counter("tunnel_source");
 /// A source that is not the exit's.
 pub const LOCAL_SOURCE: Counter = Counter("local_source");
+/// An egress address that is not on the node, such as one that another gateway has by now.
+pub const EGRESS_ABSENT: Counter = Counter("egress_absent");
 pub const LAST: Counter = Counter("last");
 /// For an address that is no service.
 pub const NO_SERVICE: Counter = Counter("no_service");
@@ -67,7 +69,7 @@ pub const ASKED: Counter = Counter("asked");
 pub const ISOLATED: Counter = Counter("isolated");
 
 /// Counters of the inet table.
-pub const COUNTERS: [Counter; 24] = [
+pub const COUNTERS: [Counter; 25] = [
     HOLD,
     BLOCKED,
     SERVICE,
@@ -81,6 +83,7 @@ pub const COUNTERS: [Counter; 24] = [
     TUNNEL_RAW,
     TUNNEL_SOURCE,
     LOCAL_SOURCE,
+    EGRESS_ABSENT,
     LAST,
     NO_SERVICE,
     DNS_FOREIGN,
@@ -107,6 +110,8 @@ pub const LAST_RELEASED_CHAIN: &str = "last_released";
 pub const BY_UPLINK: &str = "by_uplink";
 /// The sets of this node's pod addresses, without the family.
 pub const LOCAL_SET: &str = "local";
+/// The sets of egress addresses, without the family.
+pub const EGRESS_SET: &str = "egress";
 /// The maps from a pod's address to its chain in the guard, without the family.
 pub const GUARD_MAP: &str = "from";
 /// The maps from a pod's address to the chain of its exit's mark, without the family.

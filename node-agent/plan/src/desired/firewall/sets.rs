@@ -18,8 +18,9 @@ use crate::ruleset::{Atom, Data, Element, KeyType, Set, ValueType};
 use super::context::FirewallContext;
 use super::limits;
 use super::names::{
-    BY_UPLINK, GUARD_MAP, LAST_MAP, LAST_RELEASED_CHAIN, LOCAL_SET, RELEASED_CHAIN, STEER_MAP,
-    flows_set, granted_set, halved, kept_set, last_chain, local_exit_set, mark_chain, scope_chain,
+    BY_UPLINK, EGRESS_SET, GUARD_MAP, LAST_MAP, LAST_RELEASED_CHAIN, LOCAL_SET, RELEASED_CHAIN,
+    STEER_MAP, flows_set, granted_set, halved, kept_set, last_chain, local_exit_set, mark_chain,
+    scope_chain,
 };
 use super::steer::TO_MAIN;
 use crate::desired::ranges::{aggregate, lan_ranges, special_ranges};
@@ -219,19 +220,22 @@ fn tunnel_sets(body: Option<&Body>) -> Sets {
                     .insert(Element::key([device, Atom::Address(address)]));
             }
         }
-        let mut egress = Set::of([key(family)]);
+        let (mut egress, mut own) = (Set::of([key(family)]), Set::of([key(family)]));
         if let Some(body) = body {
-            // An egress address that is also the node's own has services behind it: the kubelet, SSH.
-            let shared = |address: &&Address| !body.cluster.node_addresses.contains(address);
-            let addresses = body.nat.iter().flat_map(|exit| &exit.egress).filter(shared);
-            let own = addresses.filter(|address| Family::of(address) == family);
-            egress
-                .elements
-                .extend(own.map(|address| Element::key([Atom::Address(*address)])));
+            let addresses = body.nat.iter().flat_map(|exit| &exit.egress);
+            for address in addresses.filter(|address| Family::of(address) == family) {
+                let element = Element::key([Atom::Address(*address)]);
+                egress.elements.insert(element.clone());
+                // An egress address that is also the node's own has services behind it: the kubelet, SSH.
+                if !body.cluster.node_addresses.contains(address) {
+                    own.elements.insert(element);
+                }
+            }
         }
         sets.insert(halved("tunaddr", family), tunnel_addresses(body, family));
         sets.insert(halved("tun", family), with_device);
-        sets.insert(halved("egress_own", family), egress);
+        sets.insert(halved(EGRESS_SET, family), egress);
+        sets.insert(halved("egress_own", family), own);
     }
     sets
 }

@@ -10,7 +10,9 @@ use crate::ruleset::{BaseKind, FirewallRule, Hook, MatchField, Target};
 
 use super::context::{Chains, FirewallContext};
 use super::guard::inside_rules;
-use super::names::{BY_UPLINK, LOCAL_SOURCE, TUNNEL_SOURCE, halved, local_exit_set};
+use super::names::{
+    BY_UPLINK, EGRESS_ABSENT, EGRESS_SET, LOCAL_SOURCE, TUNNEL_SOURCE, halved, local_exit_set,
+};
 use crate::desired::ranges::of_family;
 
 pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
@@ -22,6 +24,7 @@ pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
     rules.extend(inside_rules(&Target::Accept));
     rules.extend(by_uplink(context));
     let mut source = from_tunnels();
+    source.extend(Family::BOTH.map(absent_source));
     for exit in served {
         let Some(uplink) = context.inputs.facts.uplink(exit.uplink.as_ref()) else {
             continue;
@@ -112,6 +115,15 @@ fn from_tunnels() -> Vec<FirewallRule> {
     };
     let of = |tunnels| Family::BOTH.map(|family| drop(family, tunnels));
     [of("pst-c-*"), of("pst-x-*")].concat()
+}
+
+/// Never with an egress address that is not on the node now. The kernel itself knows: it ends an address that no agent
+/// prolongs, and the rule holds from that moment on, also where the agent hangs.
+fn absent_source(family: Family) -> FirewallRule {
+    FirewallRule::to(Target::Drop)
+        .counted(EGRESS_ABSENT)
+        .when(MatchField::FibSaddrType.is_not("local"))
+        .when(MatchField::Saddr(family).within(halved(EGRESS_SET, family)))
 }
 
 /// Out of a served tunnel with the exit's address; never with a tunnel address.

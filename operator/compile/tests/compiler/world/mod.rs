@@ -307,7 +307,17 @@ impl World {
     fn reported_exits(&self, node: &str) -> BTreeMap<ExitName, ReportedExit> {
         let body = self.applied.get(node);
         let routes = body.into_iter().flat_map(|body| &body.routes);
-        self.reported(node, routes.map(|route| (&route.exit, &route.digest)))
+        let mut reported = self.reported(
+            node,
+            routes.clone().map(|route| (&route.exit, &route.digest)),
+        );
+        for route in routes {
+            let first = route.gateways.first().map(|gateway| gateway.node.clone());
+            if let Some(said) = reported.get_mut(&route.exit) {
+                said.gateway = first;
+            }
+        }
+        reported
     }
 
     fn reported_served(&self, node: &str) -> BTreeMap<ExitName, ReportedExit> {

@@ -8,8 +8,8 @@ use postern_compile::verdict::Verdict;
 use postern_compile::{ClusterOutcome, Compilation, NodeOutcome};
 use postern_intent::NodeDocument;
 use postern_intent::body::{
-    Class, EgressPath, ExitRoute, Isolation, PeerEnd, Pod, Rule, Scope, ServedExit, TermsDnsMode,
-    TermsDnsRefusal, Tunnel,
+    Class, EgressPath, EgressTerm, ExitRoute, Isolation, PeerEnd, Pod, Rule, Scope, ServedExit,
+    TermsDnsMode, TermsDnsRefusal, Tunnel,
 };
 use serde::Serialize;
 
@@ -251,15 +251,20 @@ fn served(served: &ServedExit) -> String {
         rank,
         uplink,
         egress,
+        egress_term,
         routes,
         lan,
         digest: _,
     } = served;
+    let term = match egress_term {
+        EgressTerm::Intent => String::new(),
+        term => format!(" {term:?}"),
+    };
     let uplink = uplink
         .as_ref()
         .map_or("default route".to_owned(), ToString::to_string);
     format!(
-        "{exit}: gateway {rank}, {interface} to {uplink}, egress [{}], LAN {lan:?}, routes [{}]",
+        "{exit}: gateway {rank}, {interface} to {uplink}, egress [{}]{term}, LAN {lan:?}, routes [{}]",
         joined(egress),
         joined(routes)
     )

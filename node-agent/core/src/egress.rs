@@ -1,0 +1,405 @@
+//! Which egress addresses the node has, and for how long: an address is on one gateway at a time.
+//!
+//! Each address ends in the kernel by itself. It is prolonged while the intent is valid and, where another gateway waits for it,
+//! while the API server confirms that the intent is the newest one. An agent that hangs prolongs nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+
+use jiff::{SignedDuration, Timestamp};
+use postern_intent::body::EgressTerm;
+use postern_intent::{Address, Body, ExitName};
+use postern_plan::host::{EgressAddress, MacAddress};
+
+/// Between two questions to the neighbours about an address that one of them has.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
+/// How long it counts that no neighbour answered.
+const ANSWER_COUNTS: SignedDuration = SignedDuration::from_secs(2);
+/// The first announcements: as many, so far apart. A neighbour keeps what it knew for a second (`locktime`).
+const FIRST_ANNOUNCEMENTS: u32 = 4;
+const ANNOUNCE_SOON: SignedDuration = SignedDuration::from_secs(1);
+/// Later ones, for neighbours that were away.
+const ANNOUNCE_AGAIN: SignedDuration = SignedDuration::from_secs(30);
+/// An end that moves by less is left alone.
+const SAME_END: SignedDuration = SignedDuration::from_secs(2);
+/// The longest time that an address gets at once; the rest follows.
+const LONGEST: SignedDuration = SignedDuration::from_hours(24);
+
+/// An address that the intent gives to the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedEgress {
+    pub exit: ExitName,
+    pub on: EgressAddress,
+    pub term: EgressTerm,
+}
+
+/// What the intent in force says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EgressOrder {
+    pub wanted: Vec<WantedEgress>,
+    /// The end of its validity.
+    pub not_after: Timestamp,
+}
+
+/// What was read, and how long nothing else may be assumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EgressReading {
+    /// Addresses of ours.
+    pub there: BTreeSet<EgressAddress>,
+    /// Addresses of others on the node.
+    pub foreign: BTreeSet<Address>,
+    /// The end of what the API server confirmed, which may have passed; none: it confirmed nothing since the agent's start.
+    pub confirmed_until: Option<Timestamp>,
+}
+
+/// What is remembered of an address.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EgressMemory {
+    /// When the neighbours were asked, and which one answered.
+    pub asked: Option<(Timestamp, Option<MacAddress>)>,
+    /// When the kernel ends it.
+    pub ends: Option<Timestamp>,
+    /// How often it was announced, and when last.
+    pub announced: Option<(u32, Timestamp)>,
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EgressAct {
+    Drop(EgressAddress),
+    Ask(EgressAddress),
+    /// Adds or prolongs it, for so many seconds.
+    Keep(EgressAddress, NonZeroU32),
+    Announce(EgressAddress),
+}
+
+/// How far an address is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EgressState {
+    /// The node has it by this agent.
+    Held,
+    /// The node has it by another program, which this agent leaves alone.
+    OfNode,
+    /// A former gateway may still have it.
+    Awaited,
+    /// The API server did not confirm the intent in time.
+    Unconfirmed,
+    /// This neighbour has it.
+    Taken(MacAddress),
+    /// The neighbours are asked, or it is about to be added.
+    Coming,
+}
+
+/// What the node has of egress addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EgressFindings {
+    /// Addresses of ours; none: they were not read yet.
+    pub there: Option<BTreeSet<EgressAddress>>,
+    /// How far each wanted address is.
+    pub states: Vec<(WantedEgress, EgressState)>,
+}
+
+impl EgressFindings {
+    /// Is none left that the body does not give to the node? `has` says whether an address is on the node now.
+    #[must_use]
+    pub fn has_let_go(&self, body: &Body, has: impl Fn(&Address) -> bool) -> bool {
+        let given = |address: &Address| {
+            let mut served = body.nat.iter();
+            served.any(|served| {
+                served.egress_term != EgressTerm::Awaited && served.egress.contains(address)
+            })
+        };
+        self.there.as_ref().is_some_and(|there| {
+            let mut there = there.iter().map(|ours| &ours.address);
+            !there.any(|address| !given(address) && has(address))
+        })
+    }
+
+    /// How far an address of an exit is; none: it was not looked at yet.
+    #[must_use]
+    pub fn state(&self, exit: &ExitName, address: &Address) -> Option<&EgressState> {
+        let mut states = self.states.iter();
+        let found =
+            states.find(|(wanted, _)| wanted.exit == *exit && wanted.on.address == *address);
+        found.map(|(_, state)| state)
+    }
+}
+
+/// What to do now, and how far each address is. O(addresses · log addresses).
+#[must_use]
+pub fn decide(
+    order: &EgressOrder,
+    reading: &EgressReading,
+    memory: &BTreeMap<EgressAddress, EgressMemory>,
+    now: Timestamp,
+) -> (Vec<EgressAct>, Vec<(WantedEgress, EgressState)>) {
+    let mut acts = Vec::new();
+    let mut states = Vec::new();
+    for wanted in &order.wanted {
+        let forgotten = EgressMemory::default();
+        let one = WantedNow {
+            on: &wanted.on,
+            end: end(order, reading, wanted.term),
+            memory: memory.get(&wanted.on).unwrap_or(&forgotten),
+            now,
+        };
+        let (state, act) = one.decide(wanted.term, reading);
+        acts.extend(act);
+        states.push((wanted.clone(), state));
+    }
+    let may_stay = |address: &&EgressAddress| {
+        states.iter().any(|(wanted, state)| {
+            wanted.on == **address && matches!(state, EgressState::Held | EgressState::Coming)
+        })
+    };
+    let gone = reading.there.iter().filter(|address| !may_stay(address));
+    let mut all: Vec<EgressAct> = gone.cloned().map(EgressAct::Drop).collect();
+    all.extend(acts);
+    (all, states)
+}
+
+/// Until when the node may have an address of the term; none: not now.
+fn end(order: &EgressOrder, reading: &EgressReading, term: EgressTerm) -> Option<Timestamp> {
+    match term {
+        EgressTerm::Intent => Some(order.not_after),
+        EgressTerm::Confirmed => Some(reading.confirmed_until?.min(order.not_after)),
+        EgressTerm::Awaited => None,
+    }
+}
+
+struct WantedNow<'a> {
+    on: &'a EgressAddress,
+    end: Option<Timestamp>,
+    memory: &'a EgressMemory,
+    now: Timestamp,
+}
+
+impl WantedNow<'_> {
+    fn decide(
+        &self,
+        term: EgressTerm,
+        reading: &EgressReading,
+    ) -> (EgressState, Option<EgressAct>) {
+        let is_there = reading.there.contains(self.on);
+        if term == EgressTerm::Awaited {
+            return (EgressState::Awaited, None);
+        }
+        if !is_there && reading.foreign.contains(&self.on.address) {
+            return (EgressState::OfNode, None);
+        }
+        // What an agent before this one added ends by itself when it should.
+        if is_there && self.end.is_none() {
+            return (EgressState::Coming, None);
+        }
+        let Some(seconds) = self.seconds() else {
+            return (EgressState::Unconfirmed, None);
+        };
+        if is_there {
+            let act = match self.is_prolonged() {
+                false => Some(EgressAct::Keep(self.on.clone(), seconds)),
+                true => self.announcement(),
+            };
+            return (EgressState::Held, act);
+        }
+        let ask = || Some(EgressAct::Ask(self.on.clone()));
+        match self.memory.asked {
+            Some((at, None)) if self.now.duration_since(at) <= ANSWER_COUNTS => {
+                let keep = EgressAct::Keep(self.on.clone(), seconds);
+                (EgressState::Coming, Some(keep))
+            }
+            Some((at, Some(mac))) => {
+                let due = self.now.duration_since(at) >= ASK_AGAIN;
+                (EgressState::Taken(mac), ask().filter(|_| due))
+            }
+            Some((_, None)) | None => (EgressState::Coming, ask()),
+        }
+    }
+
+    /// Whole seconds until the end, cut off: the kernel ends it no later.
+    fn seconds(&self) -> Option<NonZeroU32> {
+        let left = self.end?.duration_since(self.now).min(LONGEST);
+        NonZeroU32::new(u32::try_from(left.as_secs()).ok()?)
+    }
+
+    /// Does the kernel end it when it should? One that ends too late is shortened.
+    fn is_prolonged(&self) -> bool {
+        let wanted = self.end.map(|end| end.min(self.now + LONGEST));
+        let (Some(ends), Some(wanted)) = (self.memory.ends, wanted) else {
+            return false;
+        };
+        let apart = wanted.duration_since(ends);
+        // The longest time moves on with the clock.
+        let moves = match self.end > Some(self.now + LONGEST) {
+            true => LONGEST / 2,
+            false => SAME_END,
+        };
+        -SAME_END < apart && apart < moves
+    }
+
+    fn announcement(&self) -> Option<EgressAct> {
+        let due = self.memory.announced.is_none_or(|(times, at)| {
+            let apart = match times < FIRST_ANNOUNCEMENTS {
+                true => ANNOUNCE_SOON,
+                false => ANNOUNCE_AGAIN,
+            };
+            self.now.duration_since(at) >= apart
+        });
+        due.then(|| EgressAct::Announce(self.on.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn on(device: &str) -> EgressAddress {
+        EgressAddress {
+            device: device.parse().unwrap(),
+            address: "192.0.2.10".parse().unwrap(),
+        }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        NOW + SignedDuration::from_secs(seconds)
+    }
+
+    fn order(term: EgressTerm) -> EgressOrder {
+        EgressOrder {
+            wanted: vec![WantedEgress {
+                exit: "eu".parse().unwrap(),
+                on: on("eth0"),
+                term,
+            }],
+            not_after: at(600),
+        }
+    }
+
+    fn reading(there: &[&str], confirmed: Option<i64>) -> EgressReading {
+        EgressReading {
+            there: there.iter().map(|device| on(device)).collect(),
+            foreign: BTreeSet::new(),
+            confirmed_until: confirmed.map(at),
+        }
+    }
+
+    fn remembered(memory: EgressMemory) -> BTreeMap<EgressAddress, EgressMemory> {
+        [(on("eth0"), memory)].into()
+    }
+
+    fn keep(seconds: u32) -> EgressAct {
+        EgressAct::Keep(on("eth0"), NonZeroU32::new(seconds).unwrap())
+    }
+
+    fn decided(
+        term: EgressTerm,
+        reading: &EgressReading,
+        memory: EgressMemory,
+    ) -> (Vec<EgressAct>, EgressState) {
+        let (acts, mut states) = decide(&order(term), reading, &remembered(memory), NOW);
+        (acts, states.remove(0).1)
+    }
+
+    #[test]
+    fn the_neighbours_are_asked_before_an_address_is_added() {
+        let nothing = EgressMemory::default();
+        let (acts, state) = decided(EgressTerm::Intent, &reading(&[], None), nothing);
+        assert_eq!(acts, [EgressAct::Ask(on("eth0"))]);
+        assert_eq!(state, EgressState::Coming);
+        let asked = |at, answer| EgressMemory {
+            asked: Some((at, answer)),
+            ..EgressMemory::default()
+        };
+        let free = asked(at(-1), None);
+        let (acts, _) = decided(EgressTerm::Intent, &reading(&[], None), free);
+        assert_eq!(acts, [keep(600)]);
+        let old = asked(at(-3), None);
+        let (acts, _) = decided(EgressTerm::Intent, &reading(&[], None), old);
+        assert_eq!(acts, [EgressAct::Ask(on("eth0"))]);
+    }
+
+    #[test]
+    fn an_address_that_a_neighbour_has_is_not_taken_and_is_asked_for_again() {
+        let mac = MacAddress([2, 0, 0, 0, 0, 1]);
+        for (since, acts) in [(-1, vec![]), (-5, vec![EgressAct::Ask(on("eth0"))])] {
+            let memory = EgressMemory {
+                asked: Some((at(since), Some(mac))),
+                ..EgressMemory::default()
+            };
+            let found = decided(EgressTerm::Intent, &reading(&[], None), memory);
+            assert_eq!(found, (acts, EgressState::Taken(mac)));
+        }
+    }
+
+    #[test]
+    fn an_address_for_which_another_gateway_waits_ends_with_what_the_api_server_confirmed() {
+        let nothing = EgressMemory::default;
+        let confirmed = |there: &[&str], until| {
+            decided(EgressTerm::Confirmed, &reading(there, until), nothing())
+        };
+        assert_eq!(
+            confirmed(&["eth0"], Some(20)),
+            (vec![keep(20)], EgressState::Held)
+        );
+        // Its last second is over: less than a second cannot be given.
+        for until in [Some(0), Some(-3)] {
+            let dropped = vec![EgressAct::Drop(on("eth0"))];
+            assert_eq!(
+                confirmed(&["eth0"], until),
+                (dropped, EgressState::Unconfirmed),
+                "{until:?}"
+            );
+        }
+        assert_eq!(confirmed(&[], None), (vec![], EgressState::Unconfirmed));
+    }
+
+    #[test]
+    fn an_agent_that_starts_leaves_an_address_to_its_end_until_the_api_server_has_answered() {
+        let nothing = EgressMemory::default();
+        let found = decided(EgressTerm::Confirmed, &reading(&["eth0"], None), nothing);
+        assert_eq!(found, (vec![], EgressState::Coming));
+    }
+
+    #[test]
+    fn an_address_that_a_former_gateway_may_have_is_dropped_and_not_asked_for() {
+        let there = reading(&["eth0"], Some(20));
+        let (acts, state) = decided(EgressTerm::Awaited, &there, EgressMemory::default());
+        assert_eq!(acts, [EgressAct::Drop(on("eth0"))]);
+        assert_eq!(state, EgressState::Awaited);
+    }
+
+    #[test]
+    fn an_address_of_another_program_is_left_alone_and_one_on_another_link_goes_first() {
+        let mut found = reading(&[], None);
+        found.foreign.insert(on("eth0").address);
+        let left = decided(EgressTerm::Intent, &found, EgressMemory::default());
+        assert_eq!(left, (vec![], EgressState::OfNode));
+        let moved = reading(&["eth1"], None);
+        let (acts, _) = decided(EgressTerm::Intent, &moved, EgressMemory::default());
+        let wanted = [EgressAct::Drop(on("eth1")), EgressAct::Ask(on("eth0"))];
+        assert_eq!(acts, wanted);
+    }
+
+    #[test]
+    fn an_address_is_prolonged_when_its_end_moves_and_announced_four_times_soon_and_then_at_times()
+    {
+        let memory = |ends: i64, announced| EgressMemory {
+            ends: Some(at(ends)),
+            announced,
+            ..EgressMemory::default()
+        };
+        let acts = |ends, announced| {
+            let reading = reading(&["eth0"], Some(20));
+            decided(EgressTerm::Confirmed, &reading, memory(ends, announced)).0
+        };
+        let announce = vec![EgressAct::Announce(on("eth0"))];
+        assert_eq!(acts(15, None), [keep(20)]);
+        assert_eq!(acts(25, None), [keep(20)], "it ended too late");
+        assert_eq!(acts(19, None), announce);
+        assert_eq!(acts(20, Some((1, at(-1)))), announce);
+        assert_eq!(acts(20, Some((3, at(0)))), []);
+        assert_eq!(acts(20, Some((4, at(-29)))), []);
+        assert_eq!(acts(20, Some((4, at(-30)))), announce);
+    }
+}

@@ -1,0 +1,93 @@
+//! The egress addresses of a gateway, in a task of its own: it asks neighbours, which takes a second, and prolongs addresses
+//! while the agent's loop may be busy. What it does is decided by [`postern_agent_core::egress::decide`].
+
+mod task;
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use postern_agent_core::egress::{EgressFindings, EgressOrder};
+use postern_intent::Serial;
+use postern_intent::body::EgressTerm;
+use std::collections::BTreeSet;
+use tokio::sync::watch;
+
+pub use task::{Confirmations, start};
+
+/// What the task is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum AddressOrder {
+    /// The body in force is not known yet: addresses that are there end by themselves.
+    #[default]
+    Unknown,
+    /// By the body with this serial.
+    Have(EgressOrder, Serial),
+}
+
+impl AddressOrder {
+    /// The serial that the API server has to confirm; none: nothing depends on it.
+    fn awaits(&self) -> Option<Serial> {
+        match self {
+            Self::Unknown => None,
+            Self::Have(order, serial) => {
+                let mut wanted = order.wanted.iter();
+                let depends = wanted.any(|wanted| wanted.term == EgressTerm::Confirmed);
+                depends.then_some(*serial)
+            }
+        }
+    }
+}
+
+/// The API server's newest intent for the node was the one with this serial, at a time before the answer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confirmation {
+    pub serial: Serial,
+    /// When the question was sent, by two clocks: neither may have stopped meanwhile.
+    pub asked: Instant,
+    pub asked_at: Timestamp,
+}
+
+/// The agent's end.
+#[derive(Debug)]
+pub struct EgressHandle {
+    orders: watch::Sender<AddressOrder>,
+    published: watch::Receiver<EgressFindings>,
+}
+
+impl EgressHandle {
+    /// Gives the task another order, if it changed.
+    pub fn order(&self, order: AddressOrder) {
+        self.orders.send_if_modified(|current| {
+            let changed = *current != order;
+            if changed {
+                *current = order;
+            }
+            changed
+        });
+    }
+
+    /// The newest findings.
+    #[must_use]
+    pub fn found(&self) -> EgressFindings {
+        self.published.borrow().clone()
+    }
+
+    /// Wakes the loop.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<EgressFindings> {
+        self.published.clone()
+    }
+
+    /// An agent without the task: no address is ever added.
+    #[must_use]
+    pub fn absent() -> Self {
+        Self {
+            orders: watch::channel(AddressOrder::Unknown).0,
+            published: watch::channel(EgressFindings {
+                there: Some(BTreeSet::new()),
+                ..EgressFindings::default()
+            })
+            .1,
+        }
+    }
+}

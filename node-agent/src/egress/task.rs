@@ -1,0 +1,265 @@
+//! The loop: an order, an event of the kernel, a confirmation or the timer wakes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _};
+use jiff::{SignedDuration, Timestamp};
+use postern_agent_core::egress::{
+    EgressAct, EgressFindings, EgressMemory, EgressOrder, EgressReading, decide,
+};
+use postern_host::{EgressAddresses, HostError, Links, is_own_link};
+use postern_intent::Serial;
+use postern_intent::body::EGRESS_FENCE;
+use postern_plan::host::EgressAddress;
+use postern_telemetry::chain;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::{AddressOrder, Confirmation, EgressHandle};
+
+/// Between two looks where nothing happens.
+const CHECK: Duration = Duration::from_secs(1);
+/// Between two looks of a node that has no egress address.
+const IDLE: Duration = Duration::from_secs(30);
+/// Acts of one run at most.
+const ACTS: usize = 64;
+
+/// From where the task knows whether the intent is the newest one.
+#[derive(Debug)]
+pub enum Confirmations {
+    /// The source of documents is a folder of the node, which is read all the time.
+    Folder,
+    /// The API server is asked while this serial is wanted, and its answers come here.
+    ApiServer {
+        wanted: watch::Sender<Option<Serial>>,
+        answers: watch::Receiver<Option<Confirmation>>,
+    },
+}
+
+/// Starts the task. `events` say that a link or an address may have changed.
+#[must_use]
+pub fn start<H, S>(host: H, confirmations: Confirmations, events: S) -> EgressHandle
+where
+    H: EgressAddresses + Links + Send + Sync + 'static,
+    S: Stream<Item = ()> + Unpin + Send + 'static,
+{
+    let (orders, ordered) = watch::channel(AddressOrder::Unknown);
+    let (publisher, published) = watch::channel(EgressFindings::default());
+    let task = EgressTask {
+        host,
+        confirmations,
+        ordered,
+        publisher,
+        memory: BTreeMap::new(),
+        confirmed: None,
+        now: Timestamp::MIN,
+        failed: BTreeSet::new(),
+    };
+    tokio::spawn(task.run(events));
+    EgressHandle { orders, published }
+}
+
+struct EgressTask<H> {
+    host: H,
+    confirmations: Confirmations,
+    ordered: watch::Receiver<AddressOrder>,
+    publisher: watch::Sender<EgressFindings>,
+    memory: BTreeMap<EgressAddress, EgressMemory>,
+    /// The last answer that confirmed the intent in force. It counts for a later intent too: when it was given, none had taken
+    /// the addresses away.
+    confirmed: Option<Confirmation>,
+    /// Never falls while the task runs.
+    now: Timestamp,
+    /// Failures that were logged, until a run has none.
+    failed: BTreeSet<String>,
+}
+
+impl<H: EgressAddresses + Links> EgressTask<H> {
+    async fn run<S: Stream<Item = ()> + Unpin>(mut self, mut events: S) {
+        let mut watches = true;
+        loop {
+            let order = self.ordered.borrow_and_update().clone();
+            let idle = self.turn(&order).await;
+            tokio::select! {
+                changed = self.ordered.changed() => if changed.is_err() {
+                    return;
+                },
+                event = events.next(), if watches => watches = event.is_some(),
+                () = self.confirmations.changed() => {}
+                () = sleep(idle) => {}
+            }
+        }
+    }
+
+    /// Acts until nothing is left to do; how long nothing is due then.
+    async fn turn(&mut self, order: &AddressOrder) -> Duration {
+        self.confirmations.want(order.awaits());
+        let AddressOrder::Have(order, serial) = order else {
+            return self.only_look().await;
+        };
+        for _ in 0..ACTS {
+            let reading = match self.read(*serial).await {
+                Ok(reading) => reading,
+                Err(error) => {
+                    self.note(&error);
+                    return CHECK;
+                }
+            };
+            let (acts, states) = decide(order, &reading, &self.memory, self.now);
+            self.publish(EgressFindings {
+                there: Some(reading.there),
+                states,
+            });
+            let Some(act) = acts.into_iter().next() else {
+                self.failed.clear();
+                return self.idle(order);
+            };
+            if let Err(error) = self.carry_out(&act).await {
+                self.note(&error);
+                return CHECK;
+            }
+        }
+        CHECK
+    }
+
+    /// Before the body in force is known: what is there is known to the report, and nothing is changed.
+    async fn only_look(&mut self) -> Duration {
+        match self.host.egress_addresses().await {
+            Ok(there) => {
+                self.publish(EgressFindings {
+                    there: Some(there),
+                    ..EgressFindings::default()
+                });
+                IDLE
+            }
+            Err(error) => {
+                self.note(&error);
+                CHECK
+            }
+        }
+    }
+
+    fn idle(&mut self, order: &EgressOrder) -> Duration {
+        let is_wanted =
+            |address: &EgressAddress| order.wanted.iter().any(|wanted| wanted.on == *address);
+        self.memory.retain(|address, _| is_wanted(address));
+        match order.wanted.is_empty() {
+            true => IDLE,
+            false => CHECK,
+        }
+    }
+
+    async fn read(&mut self, serial: Serial) -> Result<EgressReading, HostError> {
+        let there = self.host.egress_addresses().await?;
+        let links = self.host.list_links().await?;
+        let foreign = links.iter().filter(|link| !is_own_link(&link.name));
+        let foreign = foreign.flat_map(|link| {
+            let addresses = link.addresses.iter().map(|net| net.addr());
+            addresses.map(|address| (link.name.as_str(), address))
+        });
+        let is_ours = |(device, address): &(&str, _)| {
+            let mut ours = there.iter();
+            ours.any(|ours| ours.device.as_str() == *device && ours.address == *address)
+        };
+        let foreign = foreign.filter(|found| !is_ours(found));
+        let foreign = foreign.map(|(_, address)| address).collect();
+        self.now = self.now.max(Timestamp::now());
+        Ok(EgressReading {
+            foreign,
+            there,
+            confirmed_until: self.confirmed_until(serial),
+        })
+    }
+
+    fn confirmed_until(&mut self, serial: Serial) -> Option<Timestamp> {
+        let Confirmations::ApiServer { answers, .. } = &self.confirmations else {
+            return Some(self.now + EGRESS_FENCE);
+        };
+        let answer = *answers.borrow();
+        let answer = answer.filter(|answer| answer.serial == serial);
+        self.confirmed = answer.or(self.confirmed);
+        let confirmation = self.confirmed?;
+        // A clock that was set, or one that stopped while the machine was suspended, prolongs nothing.
+        let age = SignedDuration::try_from(confirmation.asked.elapsed()).ok()?;
+        let age = age.max(self.now.duration_since(confirmation.asked_at));
+        Some(self.now + EGRESS_FENCE - age)
+    }
+
+    async fn carry_out(&mut self, act: &EgressAct) -> Result<(), HostError> {
+        match act {
+            EgressAct::Drop(address) => {
+                self.host.drop_egress(address).await?;
+                self.memory.remove(address);
+                self.log("the egress address is removed", address);
+            }
+            EgressAct::Ask(address) => {
+                let answer = self.host.ask_neighbours(address).await?;
+                let asked = Some((self.now.max(Timestamp::now()), answer));
+                self.memory.entry(address.clone()).or_default().asked = asked;
+            }
+            EgressAct::Keep(address, seconds) => {
+                self.host.keep_egress(address, *seconds).await?;
+                // After the act: one that took long gave more than it should have, which the next turn corrects.
+                let now = self.now.max(Timestamp::now());
+                let ends = now + SignedDuration::from_secs(i64::from(seconds.get()));
+                let memory = self.memory.entry(address.clone()).or_default();
+                if memory.ends.replace(ends).is_none() {
+                    self.log("the egress address is added", address);
+                }
+            }
+            EgressAct::Announce(address) => {
+                self.host.announce_egress(address).await?;
+                let now = self.now.max(Timestamp::now());
+                let memory = self.memory.entry(address.clone()).or_default();
+                let times = memory.announced.map_or(0, |(times, _)| times);
+                memory.announced = Some((times.saturating_add(1), now));
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&self, findings: EgressFindings) {
+        self.publisher.send_if_modified(|current| {
+            let changed = *current != findings;
+            if changed {
+                *current = findings;
+            }
+            changed
+        });
+    }
+
+    fn log(&self, message: &str, address: &EgressAddress) {
+        let (device, address) = (&address.device, address.address);
+        tracing::info!(%device, %address, "{message}");
+    }
+
+    fn note(&mut self, error: &HostError) {
+        let text = chain(error);
+        if self.failed.insert(text.clone()) {
+            tracing::warn!("an egress address cannot be handled: {text}");
+        }
+    }
+}
+
+impl Confirmations {
+    /// Ends when another confirmation has come; never, where none comes.
+    async fn changed(&mut self) {
+        if let Self::ApiServer { answers, .. } = self
+            && answers.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+
+    fn want(&self, serial: Option<Serial>) {
+        if let Self::ApiServer { wanted, .. } = self {
+            wanted.send_if_modified(|current| {
+                let changed = *current != serial;
+                *current = serial;
+                changed
+            });
+        }
+    }
+}

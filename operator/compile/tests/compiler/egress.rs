@@ -1,0 +1,222 @@
+//! Egress IPs are on one gateway at a time: the next one gets them when the former one has given them up, or cannot have them
+//! any more.
+
+use jiff::SignedDuration;
+use postern_compile::Compilation;
+use postern_compile::snapshot::{NodeScheduling, PathFault, SnapshotNode};
+use postern_crds::node_report::{AddressFamily, PathHop};
+use postern_intent::body::{EGRESS_FENCE, EGRESS_FENCE_MARGIN, EgressTerm};
+use postern_intent::{NodeName, Serial};
+use serde_json::json;
+
+use super::world::World;
+
+fn node(name: &str, number: u8) -> SnapshotNode {
+    let label = name
+        .starts_with("gw")
+        .then(|| ("exit".to_owned(), "eu".to_owned()));
+    SnapshotNode {
+        name: name.parse().expect("a name"),
+        uid: format!("uid-{name}").parse().expect("a UID"),
+        labels: label.into_iter().collect(),
+        scheduling: NodeScheduling::Schedulable,
+        addresses: vec![format!("192.0.2.{number}").parse().expect("an address")],
+        pod_ranges: vec![format!("10.244.{number}.0/24").parse().expect("a prefix")],
+    }
+}
+
+/// These gateways, one client, and an exit with an egress IP of each family.
+fn world(gateways: &[&str]) -> World {
+    let mut world = World::new();
+    for (number, name) in (1..).zip(gateways) {
+        world.add_node(node(name, number));
+    }
+    world.add_node(node("n1", 11));
+    let exit = json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "ExitNode", "metadata": {"name": "eu"},
+        "spec": {"gateway": {
+            "nodeSelector": {"matchLabels": {"exit": "eu"}},
+            "egressIPs": ["192.0.2.200", "2001:db8::c8"],
+        }},
+    });
+    world.apply_exit(serde_json::from_value(exit).expect("an exit"));
+    let policy = json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "EgressPolicy",
+        "metadata": {"namespace": "crawlers", "name": "crawler"},
+        "spec": {"podSelector": {}, "route": {"type": "Exit", "exitNodes": [{"name": "eu"}]}, "defaultAction": "Allow"},
+    });
+    world.apply_policy(serde_json::from_value(policy).expect("a policy"));
+    world.add_pod("crawlers", "pod-n1", "n1", 1);
+    world.compile();
+    world
+}
+
+/// For how long a gateway has the egress IPs; none: it serves no such exit.
+fn term(world: &World, node: &str) -> Option<EgressTerm> {
+    let name: NodeName = node.parse().expect("a name");
+    let served = world.previous.get(&name)?.nat.first();
+    served.map(|served| served.egress_term)
+}
+
+fn ready(compilation: &Compilation) -> String {
+    let mut verdicts = compilation.verdicts.iter();
+    let exit = verdicts.find(|one| one.kind == "ExitNode");
+    let conditions = &exit.expect("an exit").conditions;
+    let found = conditions.iter().find(|one| one.kind.as_str() == "Ready");
+    let found = found.expect("a condition");
+    format!("{} {}", found.state.as_str(), found.reason)
+}
+
+fn cordon(world: &mut World, node: &str) {
+    let node = world.nodes.get_mut(node).expect("a node");
+    node.scheduling = NodeScheduling::Cordoned;
+}
+
+/// The agent of a node is away from now on; its last reading counts as fresh for three minutes.
+fn leave(world: &mut World, node: &str) {
+    world.away.insert(node.to_owned(), world.now);
+}
+
+const FENCED: SignedDuration =
+    SignedDuration::from_secs(EGRESS_FENCE.as_secs() + EGRESS_FENCE_MARGIN.as_secs());
+
+#[test]
+fn a_lone_gateway_has_the_egress_ips_with_its_intent_and_one_of_two_while_the_api_server_confirms_it()
+ {
+    let mut world = world(&["gw-1"]);
+    assert_eq!(term(&world, "gw-1"), Some(EgressTerm::Intent));
+    world.add_node(node("gw-2", 2));
+    world.compile();
+    assert_eq!(term(&world, "gw-1"), Some(EgressTerm::Confirmed));
+    assert_eq!(term(&world, "gw-2"), None);
+}
+
+#[test]
+fn a_gateway_that_answers_hands_the_egress_ips_over_as_soon_as_it_has_given_them_up() {
+    let mut world = world(&["gw-1", "gw-2"]);
+    cordon(&mut world, "gw-1");
+    let compilation = world.compile();
+    // The next gateway is prepared and waits.
+    assert_eq!(term(&world, "gw-1"), None);
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Awaited));
+    assert_eq!(ready(&compilation), "False HolderHeld");
+    world.compile();
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Confirmed));
+    // The former one is no better than the one that has them now.
+    world.nodes.insert("gw-1".to_owned(), node("gw-1", 1));
+    world.compile();
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Confirmed));
+}
+
+#[test]
+fn a_gateway_that_is_cut_off_is_waited_for_as_long_as_a_confirmation_counts() {
+    let mut world = world(&["gw-1", "gw-2"]);
+    leave(&mut world, "gw-1");
+    cordon(&mut world, "gw-1");
+    world.compile();
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Awaited));
+    // From the next compile on it is known that the document without them was published.
+    world.now += SignedDuration::from_secs(1);
+    let wake = world.compile().wake.expect("a time");
+    assert_eq!(wake, world.now + FENCED);
+    world.now = wake - SignedDuration::from_millis(1);
+    assert_eq!(world.compile().wake, Some(wake));
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Awaited));
+    world.now = wake;
+    assert_eq!(world.compile().wake, None);
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Confirmed));
+}
+
+#[test]
+fn a_gateway_that_never_applied_a_document_with_a_fence_is_waited_for_until_its_last_one_runs_out()
+{
+    let mut world = world(&["gw-1"]);
+    let until = world.previous[&"gw-1".parse().expect("a name")].not_after;
+    leave(&mut world, "gw-1");
+    world.add_node(node("gw-2", 2));
+    world.compile();
+    cordon(&mut world, "gw-1");
+    world.compile();
+    world.now += FENCED * 4;
+    world.compile();
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Awaited));
+    // The document with the fence was published a moment later and lasts a little longer.
+    world.now = until + SignedDuration::from_secs(60);
+    world.compile();
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Confirmed));
+}
+
+#[test]
+fn a_document_that_cannot_be_read_may_still_have_the_egress_ips() {
+    let mut world = world(&["gw-1", "gw-2"]);
+    leave(&mut world, "gw-1");
+    let name: NodeName = "gw-1".parse().expect("a name");
+    world.previous.remove(&name);
+    world.unreadable.insert(name);
+    cordon(&mut world, "gw-1");
+    world.compile();
+    world.now += FENCED * 4;
+    world.compile();
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Awaited));
+}
+
+#[test]
+fn a_machine_whose_node_is_gone_loses_its_intent_and_with_it_the_egress_ips() {
+    let mut world = world(&["gw-1", "gw-2"]);
+    world.nodes.remove("gw-1");
+    let gone = world.compile();
+    let name: NodeName = "gw-1".parse().expect("a name");
+    assert!(gone.retired.contains(&name));
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Awaited));
+    // It is deleted.
+    world.previous.remove(&name);
+    let wake = world.compile().wake.expect("a time");
+    assert_eq!(wake, world.now + FENCED);
+    world.now = wake;
+    world.compile();
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Intent));
+}
+
+#[test]
+fn a_gateway_whose_clients_are_cut_off_is_left_once_it_had_time_to_settle() {
+    let mut world = world(&["gw-1", "gw-2"]);
+    let fault = || PathFault {
+        hop: PathHop::Tunnel,
+        message: "the gateway does not answer".to_owned(),
+    };
+    let v4 = (AddressFamily::IPv4, fault());
+    world.faults.insert("n1".to_owned(), [v4.clone()].into());
+    world.now += SignedDuration::from_secs(60);
+    world.compile();
+    assert_eq!(
+        term(&world, "gw-1"),
+        Some(EgressTerm::Confirmed),
+        "one family works"
+    );
+    let v6 = (AddressFamily::IPv6, fault());
+    world.faults.insert("n1".to_owned(), [v4, v6].into());
+    world.compile();
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Awaited));
+    world.compile();
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Confirmed));
+    // The clients find nothing better there, but a moment is too short to know.
+    world.compile();
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Confirmed));
+    world.now += SignedDuration::from_secs(31);
+    world.compile();
+    assert_eq!(term(&world, "gw-1"), Some(EgressTerm::Awaited));
+}
+
+#[test]
+fn a_memory_that_is_lost_gives_nobody_else_the_egress_ips_that_a_document_has() {
+    let mut world = world(&["gw-1", "gw-2"]);
+    world.memory = Default::default();
+    leave(&mut world, "gw-1");
+    cordon(&mut world, "gw-1");
+    world.compile();
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Awaited));
+    let serial = world.previous[&"gw-1".parse().expect("a name")].serial;
+    assert!(serial > Serial(0));
+    world.compile();
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Awaited));
+}
