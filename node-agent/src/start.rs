@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use postern_agent::agent::run::Wakers;
 use postern_agent::agent::sessions::ExternalSessions;
 use postern_agent::agent::state::{
@@ -20,11 +19,9 @@ use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
 use postern_agent::control::server::{self, Work};
 use postern_agent::dns::DnsCounters;
-use postern_agent::egress::{self, Confirmations, EgressHandle};
 use postern_agent::endpoints::{self, EndpointHandle};
 use postern_agent::files;
 use postern_agent::inbox::Inbox;
-use postern_agent::isolation::{self, IsolationHandle, IsolationOptions};
 use postern_agent::ledger::Ledger;
 use postern_agent::metrics::AgentMetrics;
 use postern_agent::options::RunArgs;
@@ -39,7 +36,7 @@ use postern_intent::body::NodeIdentity;
 use postern_intent::newtypes::NewtypeError;
 use postern_intent::possession::KeyPurpose;
 use postern_intent::{TrustedKeys, Uid};
-use postern_linux::{BackendPreference, KernelChange, LinuxHost, LinuxOptions, PrivateKey};
+use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
 use postern_plan::desired::HostFacts;
 use postern_plan::settings::NodeSettings;
 use postern_telemetry::{Health, LogError, chain};
@@ -48,8 +45,10 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use self::channels::{ChannelInputs, LoopChannels};
+use self::kernel_tasks::{crowd, keep_egress, kernel_events, watch_uplinks};
 
 mod channels;
+mod kernel_tasks;
 #[cfg(test)]
 mod tests;
 
@@ -70,6 +69,8 @@ pub(crate) enum AgentError {
     Ask(#[source] postern_agent::control::client::ControlError),
     #[error("the node was not cleaned up")]
     Cleanup(#[source] postern_agent::cleanup::CleanupError),
+    #[error("the egress addresses were not removed")]
+    Egress(#[source] postern_host::HostError),
 }
 
 /// How long a node that was away waits for the API server before it goes on with its ledger.
@@ -129,11 +130,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
         updates: sender,
     };
     let channels = LoopChannels::start(args, inputs, &mut damages);
-    let egress = keep_egress(
-        LinuxHost::new(options),
-        channels.confirmations,
-        &mut damages,
-    );
+    let egress = keep_egress(options, channels.confirmations, &mut damages);
     let (probes, plan) = ProbeHandle::pair();
     let agent = Agent {
         host,
@@ -147,10 +144,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
             key,
             credentials_key,
         },
-        kernel: KernelState {
-            facts: first_facts(),
-            ..KernelState::default()
-        },
+        kernel: first_kernel(),
         exits: ExitWatch::new(probes),
         sessions: ExternalSessions::new(endpoints),
         uplinks,
@@ -204,10 +198,13 @@ fn agent_options(args: &RunArgs, uid: Uid) -> AgentOptions {
 }
 
 /// No address is known to be the node's own before the first reading.
-fn first_facts() -> HostFacts {
-    HostFacts {
-        addresses: Some(BTreeSet::new()),
-        ..HostFacts::default()
+fn first_kernel() -> KernelState {
+    KernelState {
+        facts: HostFacts {
+            addresses: Some(BTreeSet::new()),
+            ..HostFacts::default()
+        },
+        ..KernelState::default()
     }
 }
 
@@ -220,53 +217,6 @@ fn make_folders(args: &RunArgs) -> Vec<StartDamage> {
         }
     }
     damages
-}
-
-/// Without the kernel's events the timer looks, which takes seconds instead of milliseconds.
-fn kernel_events(damages: &mut Vec<StartDamage>) -> mpsc::Receiver<KernelChange> {
-    postern_linux::watch().unwrap_or_else(|error| {
-        let (kind, reason) = (ConditionType::Verified, Reason::ApplyFailed);
-        damages.push(note_damage(kind, reason, &error));
-        mpsc::channel(1).1
-    })
-}
-
-/// The uplinks in a task of their own, with events of their own, so that a link that another program brings up waits for no
-/// reading of the whole host. Where the kernel cannot be watched, the task looks by its timer.
-fn watch_uplinks(
-    host: LinuxHost,
-    args: &RunArgs,
-    damages: &mut Vec<StartDamage>,
-) -> IsolationHandle {
-    let options = IsolationOptions {
-        state_dir: args.state_dir.clone(),
-        pod_links: args.settings().pod_links,
-    };
-    let is_of_links = |change: &KernelChange| {
-        matches!(
-            change,
-            KernelChange::Link | KernelChange::Address | KernelChange::Resync
-        )
-    };
-    let events = kernel_events(damages);
-    let events = crowd(events, is_of_links);
-    isolation::start(host, options, events)
-}
-
-/// The egress addresses in a task of their own. Where the kernel cannot be watched, the task looks by its timer.
-fn keep_egress(
-    host: LinuxHost,
-    confirmations: Confirmations,
-    damages: &mut Vec<StartDamage>,
-) -> EgressHandle {
-    let is_of_addresses = |change: &KernelChange| {
-        matches!(
-            change,
-            KernelChange::Link | KernelChange::Address | KernelChange::Resync
-        )
-    };
-    let events = crowd(kernel_events(damages), is_of_addresses);
-    egress::start(host, confirmations, events)
 }
 
 /// Metrics and health in a task of their own, where an address was given. Without them the node is guarded all the same.
@@ -324,24 +274,6 @@ fn serve_names(
         counters.insert("dns_unserved".to_owned(), 1);
     }
     (handle, counters)
-}
-
-/// A crowd of events as one: everything that waits is taken together.
-fn crowd(
-    events: mpsc::Receiver<KernelChange>,
-    is_wanted: fn(&KernelChange) -> bool,
-) -> impl futures::Stream<Item = ()> + Unpin + Send {
-    let next = move |mut events: mpsc::Receiver<KernelChange>| async move {
-        let mut some = Vec::new();
-        while events.recv_many(&mut some, 1024).await > 0 {
-            if some.iter().any(is_wanted) {
-                return Some(((), events));
-            }
-            some.clear();
-        }
-        None
-    };
-    Box::pin(futures::stream::unfold(events, next)).fuse()
 }
 
 /// Files of the node that the guard does not need.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use postern_agent::cleanup::cleanup as clean;
 use postern_agent::control::client::ask;
 use postern_agent::control::{ControlAnswer, ControlRequest};
+use postern_agent::egress;
 use postern_agent::options::{AskArgs, CleanupArgs, Output, PreflightArgs, ReleaseArgs};
 use postern_agent::preflight::{check, judge, look};
 use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
@@ -68,9 +69,11 @@ pub(crate) fn cleanup(args: &CleanupArgs) -> Result<ExitCode, AgentError> {
             backend: BackendPreference::KernelFirst,
         });
         let release = args.reason.as_deref().filter(|_| args.release);
-        clean(&host, &args.state_dir, &args.run_dir, release)
-            .await
-            .map_err(AgentError::Cleanup)
+        let done = clean(&host, &args.state_dir, &args.run_dir, release).await;
+        let mut done = done.map_err(AgentError::Cleanup)?;
+        let dropped = egress::let_go(&host).await;
+        done.extend(dropped.map_err(AgentError::Egress)?);
+        Ok::<_, AgentError>(done)
     })?;
     for line in done {
         println!("{line}");

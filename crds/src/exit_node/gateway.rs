@@ -13,7 +13,7 @@ pub struct Gateway {
     pub node_selector: LabelSelector,
 
     /// Source addresses of what leaves, at most one of each family. Without any, traffic is masqueraded to the uplink's own address.
-    /// With an address of one family only, the other family is blocked.
+    /// With an address of one family only, the other family is blocked. Postern puts them on the uplink of the active gateway.
     #[serde(default, rename = "egressIPs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::schema::address::egress_ips")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

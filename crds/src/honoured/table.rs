@@ -105,7 +105,7 @@ pub const FIELDS: &[HonouredField] = &[
     exit(
         "spec.gateway.egressIPs",
         SINCE_FIRST,
-        "In this version the address must be on the active gateway's uplink already. While it is not, nothing leaves with another address: it is dropped at the gateway. A family without an address is blocked, and a condition says `FamilyBlocked`.",
+        "Postern puts the address on the active gateway's uplink and moves it with the gateway; one that is there already is used. While it is not there, such as while another host has it, nothing leaves with another address: `Ready=False, reason=EgressIPMissing`. A family without an address is blocked, and a condition says `FamilyBlocked`.",
     ),
     exit(
         "spec.gateway.interface",
@@ -150,7 +150,7 @@ pub const FIELDS: &[HonouredField] = &[
     exit(
         "spec.failback",
         SINCE_FIRST,
-        "An exit with egress IPs has one gateway at a time, and returns to no other one by itself.",
+        "An exit with egress IPs has one gateway at a time, and returns to no former one by itself.",
     ),
     exit(
         "spec.allowedNamespaces",

@@ -40,7 +40,8 @@ const MOVES: [EgressMove; 3] = [
         restore: Lab::join_node,
         longest: FENCED,
     },
-    // Its tunnel process goes on and takes packets of clients; the kernel alone ends the addresses.
+    // Its tunnel process goes on and takes packets of clients; the kernel alone ends the addresses. Clients find out by what
+    // they ask behind the gateway.
     EgressMove {
         event: "agent of the gateway hangs",
         lose: |lab, gateway| lab.signal(&format!("agent-{gateway}"), Signal::SIGSTOP),
@@ -114,12 +115,16 @@ fn egress_ips_are_put_on_the_gateway_and_move_with_it_and_are_never_on_two() {
     lab.kubectl_ok(&label).unwrap();
     let sender = lab.selected_sender("n1").unwrap();
     let own = format!("egressIPs: [{}]", EGRESS.join(", "));
-    lab.apply_yaml(&exit("eu", "gw-1", &own)).unwrap();
+    let probed = exit("eu", "gw-1", &own).replace(
+        "spec:\n",
+        "spec:\n  probe: {targets: [{tcp: \"203.0.112.1:80\"}, {tcp: \"[2001:db8:aaaa::1]:80\"}]}\n",
+    );
+    lab.apply_yaml(&probed).unwrap();
     leaves_with_them(&lab, &sender);
     for one in &MOVES {
         let former = holder(&lab).unwrap();
         // A gateway has to have the addresses for a while before the word of clients takes them away.
-        let settled = Timestamp::now() + Duration::from_secs(31);
+        let settled = Timestamp::now() + Duration::from_secs(16);
         if one.longest == FENCED {
             wait_until(FENCED, "the gateway's time to settle", || {
                 Ok((Timestamp::now() > settled).then_some(()))

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::client::{connect, in_time};
 use super::error::AgentApiError;
 use super::health::ApiHealth;
-use crate::egress::Confirmation;
+use crate::egress::IntentConfirmation;
 
 /// Between two questions: four of them, and the last one's answer, come within the time that a confirmation counts.
 const PACE: Duration = Duration::from_secs(4);
@@ -30,7 +30,7 @@ pub(super) struct IntentQuestions {
     pub(super) health: Arc<ApiHealth>,
     /// The serial that is to be confirmed; none: nothing is asked.
     pub(super) wanted: watch::Receiver<Option<Serial>>,
-    pub(super) answers: watch::Sender<Option<Confirmation>>,
+    pub(super) answers: watch::Sender<Option<IntentConfirmation>>,
 }
 
 /// Asks until the agent ends.
@@ -60,7 +60,7 @@ impl IntentQuestions {
         match self.serial(client).await {
             Ok(serial) => {
                 self.health.works();
-                let confirmation = serial.map(|serial| Confirmation {
+                let confirmation = serial.map(|serial| IntentConfirmation {
                     serial,
                     asked,
                     asked_at,

@@ -14,7 +14,7 @@ use super::intent::{self, IntentWatch};
 use super::metrics::ApiMetrics;
 use super::report::{self, ReportSender};
 use crate::agent::NodeUpdate;
-use crate::egress::Confirmation;
+use crate::egress::IntentConfirmation;
 use crate::report::LatestReport;
 
 /// What the exchange with the API server is to do.
@@ -37,7 +37,7 @@ pub struct ApiServerOptions {
     pub metrics: ApiMetrics,
     /// The serial of the intent that is to be confirmed, and where answers go.
     pub wanted: watch::Receiver<Option<Serial>>,
-    pub answers: watch::Sender<Option<Confirmation>>,
+    pub answers: watch::Sender<Option<IntentConfirmation>>,
 }
 
 /// Starts the tasks and returns at once; they end with the runtime. Changes of the node's own files are sent to `updates`.

@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use postern_agent_core::egress::{EgressFindings, EgressOrder};
+use postern_host::{EgressAddresses, HostError};
 use postern_intent::Serial;
 use postern_intent::body::EgressTerm;
+use postern_plan::host::EgressAddress;
 use std::collections::BTreeSet;
 use tokio::sync::watch;
 
@@ -40,7 +42,7 @@ impl AddressOrder {
 
 /// The API server's newest intent for the node was the one with this serial, at a time before the answer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Confirmation {
+pub struct IntentConfirmation {
     pub serial: Serial,
     /// When the question was sent, by two clocks: neither may have stopped meanwhile.
     pub asked: Instant,
@@ -90,4 +92,18 @@ impl EgressHandle {
             .1,
         }
     }
+}
+
+/// Removes every egress address of ours, for a node that is cleaned up; what was removed.
+///
+/// # Errors
+/// [`HostError`] of the first act that failed.
+pub async fn let_go(host: &impl EgressAddresses) -> Result<Vec<String>, HostError> {
+    let mut done = Vec::new();
+    for address in host.egress_addresses().await? {
+        host.drop_egress(&address).await?;
+        let EgressAddress { device, address } = address;
+        done.push(format!("remove egress address {address} from {device}"));
+    }
+    Ok(done)
 }

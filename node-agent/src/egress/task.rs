@@ -16,7 +16,7 @@ use postern_telemetry::chain;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{AddressOrder, Confirmation, EgressHandle};
+use super::{AddressOrder, EgressHandle, IntentConfirmation};
 
 /// Between two looks where nothing happens.
 const CHECK: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub enum Confirmations {
     /// The API server is asked while this serial is wanted, and its answers come here.
     ApiServer {
         wanted: watch::Sender<Option<Serial>>,
-        answers: watch::Receiver<Option<Confirmation>>,
+        answers: watch::Receiver<Option<IntentConfirmation>>,
     },
 }
 
@@ -68,7 +68,7 @@ struct EgressTask<H> {
     memory: BTreeMap<EgressAddress, EgressMemory>,
     /// The last answer that confirmed the intent in force. It counts for a later intent too: when it was given, none had taken
     /// the addresses away.
-    confirmed: Option<Confirmation>,
+    confirmed: Option<IntentConfirmation>,
     /// Never falls while the task runs.
     now: Timestamp,
     /// Failures that were logged, until a run has none.

@@ -89,6 +89,7 @@ struct Sums {
     leaks: BTreeMap<(usize, IpAddr, String, u8), Span>,
     unowned: BTreeMap<UnownedKey, Span>,
     probes: u64,
+    strays: u64,
     /// By pod: free, by the exit, before, indistinct.
     pods: Vec<[u64; 4]>,
 }
@@ -98,6 +99,10 @@ impl Sums {
         let Some(index) = owners.owner(key, time) else {
             if timeline.is_probe(key) {
                 self.probes += 1;
+                return;
+            }
+            if timeline.is_stray_answer(key) {
+                self.strays += 1;
                 return;
             }
             let (node, source, destination) = (key.node.clone(), key.source, key.destination);
@@ -159,6 +164,7 @@ pub fn count<'a>(
     total.sources = sums.sources.into_iter().map(source).collect();
     total.pods = pods.iter().zip(sums.pods).map(pod_count).collect();
     total.probes = sums.probes;
+    total.strays = sums.strays;
     total.unowned = sums.unowned.into_iter().map(unowned).collect();
     let leaks = sums.leaks.into_iter();
     total.leaks = leaks.map(|(key, span)| leak(pods, key, span)).collect();

@@ -36,6 +36,9 @@ pub struct Packets {
     /// Packets by which clients ask, through a gateway, whether the targets of an exit's probe answer.
     #[serde(default)]
     pub probes: u64,
+    /// Answers to an egress IP that came to its former gateway, which forwarded them to the present one.
+    #[serde(default)]
+    pub strays: u64,
     /// Whether capture and nft set agree for every key over the whole run.
     pub agreed: bool,
     /// Where they do not.

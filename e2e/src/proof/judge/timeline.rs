@@ -280,13 +280,28 @@ impl Timeline {
     /// Is it a connection that a client makes through this gateway, to a target of an exit's probe?
     pub(super) fn is_probe(&self, key: &Key) -> bool {
         let target = SocketAddr::new(key.destination, key.port);
-        let epochs = self.nodes.get(&key.node);
-        let serves = epochs.is_some_and(|epochs| epochs.iter().any(|one| !one.serves.is_empty()));
         let own = self.own.get(&key.node);
+        let own = own.is_some_and(|own| own.contains(&key.source));
         key.protocol == TCP
-            && serves
-            && own.is_some_and(|own| own.contains(&key.source))
+            && (own && self.served(&key.node).next().is_some()
+                || self.has_served_with(&key.node, key.source))
             && self.probed.contains(&target)
+    }
+
+    /// Is it an answer to an egress IP that the node had, which still came to it? A kernel that forwards sends it on to the node
+    /// that has the address now.
+    pub(super) fn is_stray_answer(&self, key: &Key) -> bool {
+        self.has_served_with(&key.node, key.destination)
+    }
+
+    /// The source addresses of the exits that the node served at some time.
+    fn served(&self, node: &str) -> impl Iterator<Item = &BTreeSet<IpAddr>> {
+        let epochs = self.nodes.get(node).into_iter().flatten();
+        epochs.flat_map(|epoch| epoch.serves.values())
+    }
+
+    fn has_served_with(&self, node: &str, address: IpAddr) -> bool {
+        self.served(node).any(|egress| egress.contains(&address))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::snapshot::{ExitHolder, Freshness, HolderFence, SnapshotReport};
 
 /// How long a gateway has the egress IPs before the word of its clients takes them away: those that were cut off with the
 /// former gateway need a moment to reach this one.
-const SETTLING: SignedDuration = SignedDuration::from_secs(30);
+const SETTLING: SignedDuration = SignedDuration::from_secs(15);
 
 /// The node that has them, or had them last: by the published documents, else by memory.
 pub(super) fn holder(index: &Index<'_>, exit: &ExitName) -> Option<ExitHolder> {

@@ -202,7 +202,7 @@ fn a_gateway_whose_clients_are_cut_off_is_left_once_it_had_time_to_settle() {
     // The clients find nothing better there, but a moment is too short to know.
     world.compile();
     assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Confirmed));
-    world.now += SignedDuration::from_secs(31);
+    world.now += SignedDuration::from_secs(16);
     world.compile();
     assert_eq!(term(&world, "gw-1"), Some(EgressTerm::Awaited));
 }

@@ -353,6 +353,33 @@ fn an_address_that_an_exit_had_before_is_no_exit_any_more() {
 }
 
 #[test]
+fn what_a_gateway_asks_of_targets_and_what_it_forwards_for_its_egress_ip_is_no_pods() {
+    let served = Epoch {
+        serves: [("eu".to_owned(), [ip("192.168.10.200")].into())].into(),
+        ..epoch(1, 2, None)
+    };
+    let mut timeline = timeline(vec![epoch(1, 2, by("gw-1"))]);
+    timeline.nodes.insert("gw-1".to_owned(), vec![served]);
+    let target = ip("203.0.112.1");
+    timeline.probed.insert((target, 80).into());
+    let to = |node: &str, source: &str, destination: IpAddr| Key {
+        destination,
+        port: 80,
+        protocol: 6,
+        ..key(node, source, Kind::Plain)
+    };
+    let judged = |key: &Key| {
+        let found = judged(10, key, &[], &timeline);
+        (found.probes, found.strays, found.unowned.len())
+    };
+    assert_eq!(judged(&to("gw-1", "192.168.10.200", target)), (1, 0, 0));
+    assert_eq!(judged(&to("n1", "192.168.10.200", target)), (0, 0, 1));
+    let egress = ip("192.168.10.200");
+    assert_eq!(judged(&to("gw-1", "203.0.113.2", egress)), (0, 1, 0));
+    assert_eq!(judged(&to("n1", "203.0.113.2", egress)), (0, 0, 1));
+}
+
+#[test]
 fn an_intent_that_has_run_out_lets_nothing_out() {
     let key = key("gw-1", "192.168.10.13", Kind::Plain);
     let short = Epoch {

@@ -1,0 +1,75 @@
+//! Tasks beside the loop that change the kernel by themselves, and the kernel's events that wake them and the loop.
+
+use futures::StreamExt as _;
+use postern_agent::agent::state::{StartDamage, note_damage};
+use postern_agent::egress::{self, Confirmations, EgressHandle};
+use postern_agent::isolation::{self, IsolationHandle, IsolationOptions};
+use postern_agent::options::RunArgs;
+use postern_crds::conditions::{ConditionType, Reason};
+use postern_linux::{KernelChange, LinuxHost, LinuxOptions};
+use tokio::sync::mpsc;
+
+/// Without the kernel's events the timer looks, which takes seconds instead of milliseconds.
+pub(super) fn kernel_events(damages: &mut Vec<StartDamage>) -> mpsc::Receiver<KernelChange> {
+    postern_linux::watch().unwrap_or_else(|error| {
+        let (kind, reason) = (ConditionType::Verified, Reason::ApplyFailed);
+        damages.push(note_damage(kind, reason, &error));
+        mpsc::channel(1).1
+    })
+}
+
+/// The uplinks in a task of their own, with events of their own, so that a link that another program brings up waits for no
+/// reading of the whole host. Where the kernel cannot be watched, the task looks by its timer.
+pub(super) fn watch_uplinks(
+    host: LinuxHost,
+    args: &RunArgs,
+    damages: &mut Vec<StartDamage>,
+) -> IsolationHandle {
+    let options = IsolationOptions {
+        state_dir: args.state_dir.clone(),
+        pod_links: args.settings().pod_links,
+    };
+    let is_of_links = |change: &KernelChange| {
+        matches!(
+            change,
+            KernelChange::Link | KernelChange::Address | KernelChange::Resync
+        )
+    };
+    let events = kernel_events(damages);
+    let events = crowd(events, is_of_links);
+    isolation::start(host, options, events)
+}
+
+/// The egress addresses in a task of their own. Where the kernel cannot be watched, the task looks by its timer.
+pub(super) fn keep_egress(
+    options: LinuxOptions,
+    confirmations: Confirmations,
+    damages: &mut Vec<StartDamage>,
+) -> EgressHandle {
+    let is_of_addresses = |change: &KernelChange| {
+        matches!(
+            change,
+            KernelChange::Link | KernelChange::Address | KernelChange::Resync
+        )
+    };
+    let events = crowd(kernel_events(damages), is_of_addresses);
+    egress::start(LinuxHost::new(options), confirmations, events)
+}
+
+/// A crowd of events as one: everything that waits is taken together.
+pub(super) fn crowd(
+    events: mpsc::Receiver<KernelChange>,
+    is_wanted: fn(&KernelChange) -> bool,
+) -> impl futures::Stream<Item = ()> + Unpin + Send {
+    let next = move |mut events: mpsc::Receiver<KernelChange>| async move {
+        let mut some = Vec::new();
+        while events.recv_many(&mut some, 1024).await > 0 {
+            if some.iter().any(is_wanted) {
+                return Some(((), events));
+            }
+            some.clear();
+        }
+        None
+    };
+    Box::pin(futures::stream::unfold(events, next)).fuse()
+}
