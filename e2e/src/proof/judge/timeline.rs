@@ -288,10 +288,15 @@ impl Timeline {
             && self.probed.contains(&target)
     }
 
-    /// Is it an answer to an egress IP that the node had, which still came to it? A kernel that forwards sends it on to the node
-    /// that has the address now.
+    /// Does it follow from an answer to an egress IP that the node had, which still came to it? A kernel that forwards sends it
+    /// on to the node that has the address now, or tells the sender that nobody has it. No pod has sent it: the packets of
+    /// pods go to addresses that are theirs alone.
     pub(super) fn is_stray_answer(&self, key: &Key) -> bool {
-        self.has_served_with(&key.node, key.destination)
+        let own = self.own.get(&key.node);
+        let own = own.is_some_and(|own| own.contains(&key.source));
+        let had_egress = self.served(&key.node).any(|egress| !egress.is_empty());
+        let is_icmp = [1, 58].contains(&key.protocol);
+        self.has_served_with(&key.node, key.destination) || own && had_egress && is_icmp
     }
 
     /// The source addresses of the exits that the node served at some time.

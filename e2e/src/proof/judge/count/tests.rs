@@ -377,6 +377,12 @@ fn what_a_gateway_asks_of_targets_and_what_it_forwards_for_its_egress_ip_is_no_p
     let egress = ip("192.168.10.200");
     assert_eq!(judged(&to("gw-1", "203.0.113.2", egress)), (0, 1, 0));
     assert_eq!(judged(&to("n1", "203.0.113.2", egress)), (0, 0, 1));
+    let unreachable = |node: &str, source: &str| Key {
+        protocol: 1,
+        ..to(node, source, target)
+    };
+    assert_eq!(judged(&unreachable("gw-1", "192.168.10.13")), (0, 1, 0));
+    assert_eq!(judged(&unreachable("n1", "192.168.10.11")), (0, 0, 1));
 }
 
 #[test]
