@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
 use jiff::{SignedDuration, Timestamp};
-use postern_intent::body::EgressTerm;
-use postern_intent::{Address, Body, ExitName};
+use postern_intent::body::{EGRESS_FENCE, EgressTerm};
+use postern_intent::{Address, Body, ExitName, Serial};
 use postern_plan::host::{EgressAddress, MacAddress};
 
 /// Between two questions to the neighbours about an address that one of them has.
@@ -22,6 +22,8 @@ const ANNOUNCE_SOON: SignedDuration = SignedDuration::from_secs(1);
 const ANNOUNCE_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 /// An end that moves by less is left alone.
 const SAME_END: SignedDuration = SignedDuration::from_secs(2);
+/// How much later than wanted the kernel may end it: the time of one request.
+const LATE: SignedDuration = SignedDuration::from_millis(250);
 /// The longest time that an address gets at once; the rest follows.
 const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 
@@ -41,11 +43,11 @@ pub struct EgressOrder {
     pub not_after: Timestamp,
 }
 
-/// What was read, and how long nothing else may be assumed.
+/// What was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EgressReading {
-    /// Addresses of ours.
-    pub there: BTreeSet<EgressAddress>,
+    /// Addresses of ours, with the seconds after which the kernel ends them.
+    pub there: BTreeMap<EgressAddress, u32>,
     /// Addresses of others on the node.
     pub foreign: BTreeSet<Address>,
     /// The end of what the API server confirmed, which may have passed; none: it confirmed nothing since the agent's start.
@@ -88,31 +90,42 @@ pub enum EgressState {
     Taken(MacAddress),
     /// The neighbours are asked, or it is about to be added.
     Coming,
+    /// The host refused an act, for this reason.
+    Failed(String),
 }
 
 /// What the node has of egress addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EgressFindings {
+    /// Of the intent that was followed, where there was something to do or something is there.
+    pub serial: Serial,
     /// Addresses of ours; none: they were not read yet.
     pub there: Option<BTreeSet<EgressAddress>>,
+    /// Of these, the ones that another gateway waits for and that the kernel would keep for longer than a confirmation counts.
+    pub unfenced: BTreeSet<EgressAddress>,
     /// How far each wanted address is.
     pub states: Vec<(WantedEgress, EgressState)>,
 }
 
 impl EgressFindings {
-    /// Is none left that the body does not give to the node? `has` says whether an address is on the node now.
+    /// Does the kernel have of egress addresses what the body gives to the node, and for no longer? `has` says whether an address
+    /// is on the node now.
     #[must_use]
-    pub fn has_let_go(&self, body: &Body, has: impl Fn(&Address) -> bool) -> bool {
+    pub fn follows(&self, body: &Body, has: impl Fn(&Address) -> bool) -> bool {
         let given = |address: &Address| {
             let mut served = body.nat.iter();
             served.any(|served| {
                 served.egress_term != EgressTerm::Awaited && served.egress.contains(address)
             })
         };
-        self.there.as_ref().is_some_and(|there| {
-            let mut there = there.iter().map(|ours| &ours.address);
-            !there.any(|address| !given(address) && has(address))
-        })
+        let Some(there) = &self.there else {
+            return false;
+        };
+        let is_idle = there.is_empty() && self.states.is_empty();
+        let mut left = there.iter().map(|ours| &ours.address);
+        (is_idle || self.serial == body.serial)
+            && self.unfenced.is_empty()
+            && !left.any(|address| !given(address) && has(address))
     }
 
     /// How far an address of an exit is; none: it was not looked at yet.
@@ -152,10 +165,21 @@ pub fn decide(
             wanted.on == **address && matches!(state, EgressState::Held | EgressState::Coming)
         })
     };
-    let gone = reading.there.iter().filter(|address| !may_stay(address));
+    let gone = reading.there.keys().filter(|address| !may_stay(address));
     let mut all: Vec<EgressAct> = gone.cloned().map(EgressAct::Drop).collect();
-    all.extend(acts);
+    // Questions take a second each, and no other address waits for them.
+    let (asks, others): (Vec<_>, Vec<_>) = acts
+        .into_iter()
+        .partition(|act| matches!(act, EgressAct::Ask(_)));
+    all.extend(others.into_iter().chain(asks));
     (all, states)
+}
+
+/// Would the kernel keep the address for longer than a confirmation counts?
+#[must_use]
+pub fn is_unfenced(reading: &EgressReading, address: &EgressAddress) -> bool {
+    let seconds = reading.there.get(address).copied().map(i64::from);
+    seconds.is_some_and(|seconds| seconds > EGRESS_FENCE.as_secs())
 }
 
 /// Until when the node may have an address of the term; none: not now.
@@ -180,16 +204,20 @@ impl WantedNow<'_> {
         term: EgressTerm,
         reading: &EgressReading,
     ) -> (EgressState, Option<EgressAct>) {
-        let is_there = reading.there.contains(self.on);
+        let is_there = reading.there.contains_key(self.on);
         if term == EgressTerm::Awaited {
             return (EgressState::Awaited, None);
         }
         if !is_there && reading.foreign.contains(&self.on.address) {
             return (EgressState::OfNode, None);
         }
-        // What an agent before this one added ends by itself when it should.
+        // What an agent before this one added ends by itself. What the node had without a confirmation is cut to the time of one.
         if is_there && self.end.is_none() {
-            return (EgressState::Coming, None);
+            let is_longer = is_unfenced(reading, self.on);
+            let fence = u32::try_from(EGRESS_FENCE.as_secs());
+            let fence = fence.ok().and_then(NonZeroU32::new);
+            let cut = fence.map(|fence| EgressAct::Keep(self.on.clone(), fence));
+            return (EgressState::Coming, cut.filter(|_| is_longer));
         }
         let Some(seconds) = self.seconds() else {
             return (EgressState::Unconfirmed, None);
@@ -233,7 +261,7 @@ impl WantedNow<'_> {
             true => LONGEST / 2,
             false => SAME_END,
         };
-        -SAME_END < apart && apart < moves
+        -LATE < apart && apart < moves
     }
 
     fn announcement(&self) -> Option<EgressAct> {
@@ -278,7 +306,7 @@ mod tests {
 
     fn reading(there: &[&str], confirmed: Option<i64>) -> EgressReading {
         EgressReading {
-            there: there.iter().map(|device| on(device)).collect(),
+            there: there.iter().map(|device| (on(device), 20)).collect(),
             foreign: BTreeSet::new(),
             confirmed_until: confirmed.map(at),
         }
@@ -357,8 +385,39 @@ mod tests {
     #[test]
     fn an_agent_that_starts_leaves_an_address_to_its_end_until_the_api_server_has_answered() {
         let nothing = EgressMemory::default();
-        let found = decided(EgressTerm::Confirmed, &reading(&["eth0"], None), nothing);
+        let mut there = reading(&["eth0"], None);
+        let found = decided(EgressTerm::Confirmed, &there, nothing.clone());
         assert_eq!(found, (vec![], EgressState::Coming));
+        // It had the address without a confirmation, and no answer has come yet.
+        there.there.insert(on("eth0"), 21);
+        let found = decided(EgressTerm::Confirmed, &there, nothing);
+        assert_eq!(found, (vec![keep(20)], EgressState::Coming));
+    }
+
+    #[test]
+    fn a_body_is_followed_when_no_other_address_is_left_and_none_is_kept_too_long() {
+        let mut body = postern_host_testing::fixture::gateway(&["192.0.2.10"]);
+        let mut findings = EgressFindings {
+            serial: body.serial,
+            there: Some([on("eth0")].into()),
+            ..EgressFindings::default()
+        };
+        assert!(findings.follows(&body, |_| true));
+        findings.serial = Serial(body.serial.0 - 1);
+        assert!(!findings.follows(&body, |_| true), "an older intent");
+        findings.serial = body.serial;
+        findings.unfenced.insert(on("eth0"));
+        assert!(!findings.follows(&body, |_| true), "kept too long");
+        findings.unfenced.clear();
+        body.nat[0].egress_term = EgressTerm::Awaited;
+        assert!(!findings.follows(&body, |_| true), "it is not given");
+        assert!(findings.follows(&body, |_| false), "it went meanwhile");
+        let idle = EgressFindings {
+            there: Some(BTreeSet::new()),
+            ..EgressFindings::default()
+        };
+        assert!(idle.follows(&body, |_| true));
+        assert!(!EgressFindings::default().follows(&body, |_| true));
     }
 
     #[test]
@@ -395,7 +454,7 @@ mod tests {
         };
         let announce = vec![EgressAct::Announce(on("eth0"))];
         assert_eq!(acts(15, None), [keep(20)]);
-        assert_eq!(acts(25, None), [keep(20)], "it ended too late");
+        assert_eq!(acts(21, None), [keep(20)], "it ended too late");
         assert_eq!(acts(19, None), announce);
         assert_eq!(acts(20, Some((1, at(-1)))), announce);
         assert_eq!(acts(20, Some((3, at(0)))), []);

@@ -60,9 +60,12 @@ pub trait Addresses {
 /// Egress addresses on uplinks of the node. They carry our protocol number (`IFA_PROTO`, Linux 5.18), by which they are told
 /// from addresses of others, and they end by themselves.
 pub trait EgressAddresses {
-    /// Those that are there.
-    fn egress_addresses(&self) -> impl Future<Output = HostResult<BTreeSet<EgressAddress>>> + Send;
-    /// Adds one, or prolongs it: it ends so many seconds from now.
+    /// Those that are there, each with the seconds after which the kernel ends it.
+    fn egress_addresses(
+        &self,
+    ) -> impl Future<Output = HostResult<BTreeMap<EgressAddress, u32>>> + Send;
+    /// Adds one, or gives it another end: so many seconds from now. Refused by a kernel that does not record whose it is, and
+    /// the address is not there then.
     fn keep_egress(
         &self,
         address: &EgressAddress,

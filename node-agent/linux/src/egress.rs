@@ -1,6 +1,6 @@
 //! Egress addresses on uplinks, and what neighbours say and hear of them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ const ANSWER_WAIT: Duration = Duration::from_millis(1200);
 const LOOK: Duration = Duration::from_millis(20);
 
 impl EgressAddresses for LinuxHost {
-    async fn egress_addresses(&self) -> HostResult<BTreeSet<EgressAddress>> {
+    async fn egress_addresses(&self) -> HostResult<BTreeMap<EgressAddress, u32>> {
         list(self.rtnl())
             .await
             .map_err(|source| HostError::ListAddresses { source })
@@ -47,8 +47,19 @@ impl EgressAddresses for LinuxHost {
         self.rtnl()
             .act(request, NLM_F_CREATE | NLM_F_REPLACE)
             .await
-            .map(drop)
-            .map_err(failed)
+            .map_err(failed)?;
+        if list(self.rtnl())
+            .await
+            .map_err(failed)?
+            .contains_key(address)
+        {
+            return Ok(());
+        }
+        // A kernel before 5.18 ignores the attribute, and nobody would know any more whose the address is.
+        self.drop_egress(address).await?;
+        Err(failed(HostCause::Answer {
+            what: "this kernel does not record whose an address is (IFA_PROTO, Linux 5.18)",
+        }))
     }
 
     async fn drop_egress(&self, address: &EgressAddress) -> HostResult<()> {
@@ -92,7 +103,7 @@ impl EgressAddresses for LinuxHost {
     }
 }
 
-async fn list(rtnl: &Rtnl) -> Result<BTreeSet<EgressAddress>, HostCause> {
+async fn list(rtnl: &Rtnl) -> Result<BTreeMap<EgressAddress, u32>, HostCause> {
     let names = rtnl.names().await?;
     let answers = rtnl
         .dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))
@@ -104,7 +115,7 @@ async fn list(rtnl: &Rtnl) -> Result<BTreeSet<EgressAddress>, HostCause> {
     let found = ours.filter_map(|message| {
         let address = ours_in(&message)?;
         let device = names.get(&message.header.index)?.parse().ok()?;
-        Some(EgressAddress { device, address })
+        Some((EgressAddress { device, address }, seconds_left(&message)))
     });
     Ok(found.collect())
 }
@@ -119,6 +130,16 @@ fn ours_in(message: &AddressMessage) -> Option<Address> {
         AddressAttribute::Local(address) | AddressAttribute::Address(address) => Some(*address),
         _ => None,
     })
+}
+
+/// For ever (`u32::MAX`, `INFINITY_LIFE_TIME`) where the kernel gives no end.
+fn seconds_left(message: &AddressMessage) -> u32 {
+    let mut attributes = message.attributes.iter();
+    let lasts = attributes.find_map(|attribute| match attribute {
+        AddressAttribute::CacheInfo(lasts) => Some(lasts.ifa_valid),
+        _ => None,
+    });
+    lasts.unwrap_or(u32::MAX)
 }
 
 async fn message(rtnl: &Rtnl, address: &EgressAddress) -> Result<AddressMessage, HostCause> {

@@ -100,7 +100,7 @@ impl EgressHandle {
 /// [`HostError`] of the first act that failed.
 pub async fn let_go(host: &impl EgressAddresses) -> Result<Vec<String>, HostError> {
     let mut done = Vec::new();
-    for address in host.egress_addresses().await? {
+    for address in host.egress_addresses().await?.into_keys() {
         host.drop_egress(&address).await?;
         let EgressAddress { device, address } = address;
         done.push(format!("remove egress address {address} from {device}"));

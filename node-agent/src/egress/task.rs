@@ -1,16 +1,17 @@
 //! The loop: an order, an event of the kernel, a confirmation or the timer wakes it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use postern_agent_core::egress::{
-    EgressAct, EgressFindings, EgressMemory, EgressOrder, EgressReading, decide,
+    EgressAct, EgressFindings, EgressMemory, EgressOrder, EgressReading, EgressState, WantedEgress,
+    decide, is_unfenced,
 };
 use postern_host::{EgressAddresses, HostError, Links, is_own_link};
 use postern_intent::Serial;
-use postern_intent::body::EGRESS_FENCE;
+use postern_intent::body::{EGRESS_FENCE, EgressTerm};
 use postern_plan::host::EgressAddress;
 use postern_telemetry::chain;
 use tokio::sync::watch;
@@ -22,8 +23,8 @@ use super::{AddressOrder, EgressHandle, IntentConfirmation};
 const CHECK: Duration = Duration::from_secs(1);
 /// Between two looks of a node that has no egress address.
 const IDLE: Duration = Duration::from_secs(30);
-/// Acts of one run at most.
-const ACTS: usize = 64;
+/// Turns of one run at most. An address takes three: it is asked for, added and announced.
+const TURNS: usize = 64;
 
 /// From where the task knows whether the intent is the newest one.
 #[derive(Debug)]
@@ -53,7 +54,8 @@ where
         publisher,
         memory: BTreeMap::new(),
         confirmed: None,
-        now: Timestamp::MIN,
+        started: (Timestamp::now(), Instant::now()),
+        faults: BTreeMap::new(),
         failed: BTreeSet::new(),
     };
     tokio::spawn(task.run(events));
@@ -69,9 +71,11 @@ struct EgressTask<H> {
     /// The last answer that confirmed the intent in force. It counts for a later intent too: when it was given, none had taken
     /// the addresses away.
     confirmed: Option<IntentConfirmation>,
-    /// Never falls while the task runs.
-    now: Timestamp,
-    /// Failures that were logged, until a run has none.
+    /// The start of the task by the wall clock and by one that nobody sets.
+    started: (Timestamp, Instant),
+    /// What the host refused when it was last tried.
+    faults: BTreeMap<EgressAddress, String>,
+    /// Failures that were logged.
     failed: BTreeSet<String>,
 }
 
@@ -98,7 +102,12 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
         let AddressOrder::Have(order, serial) = order else {
             return self.only_look().await;
         };
-        for _ in 0..ACTS {
+        let mut order = order.clone();
+        // By the task's own clock, which no step of the wall clock moves.
+        let left = order.not_after.duration_since(Timestamp::now());
+        order.not_after = self.now() + left;
+        let mut failed = BTreeSet::new();
+        for _ in 0..TURNS {
             let reading = match self.read(*serial).await {
                 Ok(reading) => reading,
                 Err(error) => {
@@ -106,21 +115,64 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
                     return CHECK;
                 }
             };
-            let (acts, states) = decide(order, &reading, &self.memory, self.now);
-            self.publish(EgressFindings {
-                there: Some(reading.there),
-                states,
-            });
-            let Some(act) = acts.into_iter().next() else {
-                self.failed.clear();
-                return self.idle(order);
-            };
-            if let Err(error) = self.carry_out(&act).await {
-                self.note(&error);
-                return CHECK;
+            let (acts, states) = decide(&order, &reading, &self.memory, self.now());
+            self.publish(self.findings(&order, *serial, reading, states));
+            let acts: Vec<EgressAct> = acts
+                .into_iter()
+                .filter(|act| !failed.contains(address(act)))
+                .collect();
+            if acts.is_empty() {
+                break;
+            }
+            for act in acts {
+                // A newer intent may have taken the address away.
+                if self.ordered.has_changed().unwrap_or(true) {
+                    return Duration::ZERO;
+                }
+                match self.carry_out(&act).await {
+                    Ok(()) => drop(self.faults.remove(address(&act))),
+                    Err(error) => {
+                        self.note(&error);
+                        self.faults.insert(address(&act).clone(), chain(&error));
+                        failed.insert(address(&act).clone());
+                    }
+                }
+                // The rest is decided anew: the question took a second.
+                if matches!(act, EgressAct::Ask(_)) {
+                    break;
+                }
             }
         }
-        CHECK
+        self.idle(&order)
+    }
+
+    fn findings(
+        &self,
+        order: &EgressOrder,
+        serial: Serial,
+        reading: EgressReading,
+        mut states: Vec<(WantedEgress, EgressState)>,
+    ) -> EgressFindings {
+        for (wanted, state) in &mut states {
+            if let Some(fault) = self.faults.get(&wanted.on) {
+                *state = EgressState::Failed(fault.clone());
+            }
+        }
+        let is_confirmed = |address: &&EgressAddress| {
+            let mut wanted = order.wanted.iter();
+            wanted.any(|one| one.on == **address && one.term == EgressTerm::Confirmed)
+        };
+        let unfenced = reading.there.keys().filter(is_confirmed);
+        let unfenced = unfenced.filter(|address| is_unfenced(&reading, address));
+        let unfenced = unfenced.cloned().collect();
+        let is_idle = reading.there.is_empty() && states.is_empty();
+        EgressFindings {
+            // Most nodes have no egress address, and each of their intents would wake the loop once more.
+            serial: if is_idle { Serial::default() } else { serial },
+            there: Some(reading.there.into_keys().collect()),
+            unfenced,
+            states,
+        }
     }
 
     /// Before the body in force is known: what is there is known to the report, and nothing is changed.
@@ -128,7 +180,7 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
         match self.host.egress_addresses().await {
             Ok(there) => {
                 self.publish(EgressFindings {
-                    there: Some(there),
+                    there: Some(there.into_keys().collect()),
                     ..EgressFindings::default()
                 });
                 IDLE
@@ -144,6 +196,7 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
         let is_wanted =
             |address: &EgressAddress| order.wanted.iter().any(|wanted| wanted.on == *address);
         self.memory.retain(|address, _| is_wanted(address));
+        self.faults.retain(|address, _| is_wanted(address));
         match order.wanted.is_empty() {
             true => IDLE,
             false => CHECK,
@@ -159,12 +212,11 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
             addresses.map(|address| (link.name.as_str(), address))
         });
         let is_ours = |(device, address): &(&str, _)| {
-            let mut ours = there.iter();
+            let mut ours = there.keys();
             ours.any(|ours| ours.device.as_str() == *device && ours.address == *address)
         };
         let foreign = foreign.filter(|found| !is_ours(found));
         let foreign = foreign.map(|(_, address)| address).collect();
-        self.now = self.now.max(Timestamp::now());
         Ok(EgressReading {
             foreign,
             there,
@@ -174,7 +226,7 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
 
     fn confirmed_until(&mut self, serial: Serial) -> Option<Timestamp> {
         let Confirmations::ApiServer { answers, .. } = &self.confirmations else {
-            return Some(self.now + EGRESS_FENCE);
+            return Some(self.now() + EGRESS_FENCE);
         };
         let answer = *answers.borrow();
         let answer = answer.filter(|answer| answer.serial == serial);
@@ -182,8 +234,14 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
         let confirmation = self.confirmed?;
         // A clock that was set, or one that stopped while the machine was suspended, prolongs nothing.
         let age = SignedDuration::try_from(confirmation.asked.elapsed()).ok()?;
-        let age = age.max(self.now.duration_since(confirmation.asked_at));
-        Some(self.now + EGRESS_FENCE - age)
+        let age = age.max(Timestamp::now().duration_since(confirmation.asked_at));
+        Some(self.now() + EGRESS_FENCE - age)
+    }
+
+    /// The task's own clock: it never falls, and a clock that is set does not move it.
+    fn now(&self) -> Timestamp {
+        let (at, since) = self.started;
+        at + SignedDuration::try_from(since.elapsed()).unwrap_or(SignedDuration::MAX)
     }
 
     async fn carry_out(&mut self, act: &EgressAct) -> Result<(), HostError> {
@@ -195,13 +253,13 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
             }
             EgressAct::Ask(address) => {
                 let answer = self.host.ask_neighbours(address).await?;
-                let asked = Some((self.now.max(Timestamp::now()), answer));
+                let asked = Some((self.now(), answer));
                 self.memory.entry(address.clone()).or_default().asked = asked;
             }
             EgressAct::Keep(address, seconds) => {
                 self.host.keep_egress(address, *seconds).await?;
                 // After the act: one that took long gave more than it should have, which the next turn corrects.
-                let now = self.now.max(Timestamp::now());
+                let now = self.now();
                 let ends = now + SignedDuration::from_secs(i64::from(seconds.get()));
                 let memory = self.memory.entry(address.clone()).or_default();
                 if memory.ends.replace(ends).is_none() {
@@ -210,7 +268,7 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
             }
             EgressAct::Announce(address) => {
                 self.host.announce_egress(address).await?;
-                let now = self.now.max(Timestamp::now());
+                let now = self.now();
                 let memory = self.memory.entry(address.clone()).or_default();
                 let times = memory.announced.map_or(0, |(times, _)| times);
                 memory.announced = Some((times.saturating_add(1), now));
@@ -239,6 +297,15 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
         if self.failed.insert(text.clone()) {
             tracing::warn!("an egress address cannot be handled: {text}");
         }
+    }
+}
+
+const fn address(act: &EgressAct) -> &EgressAddress {
+    match act {
+        EgressAct::Drop(address)
+        | EgressAct::Ask(address)
+        | EgressAct::Keep(address, _)
+        | EgressAct::Announce(address) => address,
     }
 }
 

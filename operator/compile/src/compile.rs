@@ -14,12 +14,12 @@ use crate::lower::{LoweringContext, NodePlan, clients, peers};
 use crate::pins::PinnedKeys;
 use crate::refresh::Validity;
 use crate::remember::remember;
-use crate::resolve::{PolicyPlans, ResolvedExits, ResolvedIsolations};
+use crate::resolve::{PolicyPlans, ResolvedExits, ResolvedIsolations, SETTLING};
 use crate::screen::ScreenedSnapshot;
 use crate::select::Contenders;
 use crate::settled::{NodeOutcome, SettledNode};
 use crate::shared::{ClusterOutcome, SettledCluster};
-use crate::snapshot::{CompilerMemory, Snapshot, SnapshotNode};
+use crate::snapshot::{CompilerMemory, HolderFence, Snapshot, SnapshotNode};
 use crate::verdict::{Verdict, verdicts};
 use crate::{budget, lower, refresh, serial, shared};
 
@@ -82,7 +82,7 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
         .collect();
     let memory = remember(&index, &contenders, &gate, &keys, &settled);
     Compilation {
-        wake: wake(&exits, &memory),
+        wake: wake(snapshot.now, &exits, &memory),
         verdicts: verdicts(&context, &gate, &settled, &cluster),
         cluster: cluster.outcome,
         memory,
@@ -95,12 +95,23 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
     }
 }
 
-fn wake(exits: &ResolvedExits<'_>, memory: &CompilerMemory) -> Option<Timestamp> {
-    let waiting = exits
-        .all_active()
-        .filter(|(_, active)| active.offer.former.is_some());
-    let holders = waiting.filter_map(|(exit, _)| memory.holders.get(exit));
-    holders.map(|holder| holder.until).min()
+fn wake(now: Timestamp, exits: &ResolvedExits<'_>, memory: &CompilerMemory) -> Option<Timestamp> {
+    let awaited = exits.all_active();
+    let ends = awaited.filter_map(|(_, active)| {
+        let former = active.offer.former.as_ref()?;
+        let mut known = memory.holders.values().chain(&memory.leaving);
+        let known = known.find(|one| (&one.node, &one.uid) == (&former.node, &former.uid));
+        Some(known.unwrap_or(former).until)
+    });
+    let holders = memory.holders.iter();
+    let holders = holders.filter(|(exit, holder)| {
+        let active = exits.active(exit);
+        holder.fence == HolderFence::Confirmed
+            && active.is_some_and(|active| *active.gateway == holder.node)
+    });
+    // From then on the word of clients counts.
+    let settled = holders.map(|(_, holder)| holder.since + SETTLING);
+    ends.chain(settled).filter(|at| *at > now).min()
 }
 
 fn settle(

@@ -50,6 +50,8 @@ pub(crate) fn remember(
     // A namespace that is gone takes its label with it.
     let exists =
         |name: &&Namespace| index.namespaces.contains_key(name) || index.pods.contains_key(name);
+    let documents = settled.values().map(|settled| &settled.document);
+    let (holders, leaving) = remembered_holders(index, documents);
     CompilerMemory {
         policies,
         deny: gate
@@ -59,7 +61,8 @@ pub(crate) fn remember(
             .cloned()
             .collect(),
         pins: keys.remember(),
-        holders: remembered_holders(index, settled.values().map(|settled| &settled.document)),
+        holders,
+        leaving,
         releases: gate.releases.clone(),
         held: gate.remember(),
     }

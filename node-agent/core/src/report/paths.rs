@@ -249,6 +249,9 @@ fn missing_source(address: &Address, state: Option<&EgressState>) -> String {
         Some(EgressState::Unconfirmed) => format!(
             "the egress IP {address} is given up, because the API server did not answer this node"
         ),
+        Some(EgressState::Failed(why)) => {
+            format!("the egress IP {address} cannot be put on the node: {why}")
+        }
         Some(EgressState::Coming | EgressState::Held | EgressState::OfNode) | None => {
             format!("the egress IP {address} is on no interface of the node")
         }

@@ -55,7 +55,7 @@ impl ReportInputs<'_> {
                 .filter(|body| {
                     let facts = self.setup.facts;
                     let has = |address: &_| facts.has_address(address);
-                    self.run.egress.has_let_go(body, has)
+                    self.run.egress.follows(body, has)
                 })
                 .map(|body| body.serial.0),
             applied_cluster_serial: applied.map(|verified| verified.get().cluster_serial.0),

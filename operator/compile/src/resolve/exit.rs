@@ -11,8 +11,8 @@ use super::holder::{former_holder, is_lost};
 use super::session::{SessionLack, SessionOffer, can_hold, published_session, session};
 use crate::index::Index;
 use crate::snapshot::{
-    ExitNamespaces, ExitSwitch, ExitTerms, Freshness, NodeScheduling, SnapshotExit, SnapshotNode,
-    SpecRefusal,
+    ExitHolder, ExitNamespaces, ExitSwitch, ExitTerms, Freshness, NodeScheduling, SnapshotExit,
+    SnapshotNode, SpecRefusal,
 };
 
 /// Gateways of one exit that serve at the same time. Each of them costs every client a peer, and every gateway a route.
@@ -83,7 +83,7 @@ pub(crate) struct Offer<'a> {
     /// For how long the gateway has them.
     pub(crate) term: EgressTerm,
     /// The node that may still have them.
-    pub(crate) former: Option<NodeName>,
+    pub(crate) former: Option<ExitHolder>,
     pub(crate) routes: &'a [Prefix],
     pub(crate) lan: Access,
     pub(crate) mtu: u16,
@@ -195,7 +195,12 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms)
         return ExitState::NoGateway;
     };
     let standbys: Vec<&NodeName> = eligible.collect();
-    let (term, former) = egress_term(index, &exit.name, &terms.egress, gateway, &standbys);
+    // The addresses of an external exit are the server's, and on the device of the session.
+    let own = match terms.external {
+        Some(_) => &[][..],
+        None => &terms.egress,
+    };
+    let (term, former) = egress_term(index, &exit.name, own, gateway, &standbys);
     let active = ActiveExit {
         gateway,
         standbys,
@@ -237,12 +242,12 @@ fn egress_term(
     egress: &[Address],
     gateway: &NodeName,
     standbys: &[&NodeName],
-) -> (EgressTerm, Option<NodeName>) {
+) -> (EgressTerm, Option<ExitHolder>) {
     if egress.is_empty() {
         return (EgressTerm::Intent, None);
     }
-    match former_holder(index, exit, gateway) {
-        Some(former) => (EgressTerm::Awaited, Some(former.node)),
+    match former_holder(index, exit, egress, gateway) {
+        Some(former) => (EgressTerm::Awaited, Some(former)),
         None if standbys.is_empty() => (EgressTerm::Intent, None),
         None => (EgressTerm::Confirmed, None),
     }
@@ -264,7 +269,9 @@ fn by_published<'a>(index: &Index<'a>, exit: &SnapshotExit) -> Option<ExitState<
         let mut routes = document.routes.iter();
         routes.find(|route| route.exit == exit.name)
     });
-    let former = former_holder(index, &exit.name, gateway).map(|holder| holder.node);
+    let has_session = published_session(document, &exit.name).is_some();
+    let former = former_holder(index, &exit.name, &served.egress, gateway);
+    let former = former.filter(|_| !has_session);
     Some(ExitState::Active(ActiveExit {
         gateway,
         standbys: gateways.into_iter().skip(1).map(|(node, _)| node).collect(),

@@ -7,7 +7,7 @@ mod policy;
 mod session;
 
 pub(crate) use exit::{ActiveExit, ExitState, ResolvedExits};
-pub(crate) use holder::remembered_holders;
+pub(crate) use holder::{SETTLING, remembered_holders};
 pub(crate) use isolation::ResolvedIsolations;
 pub(crate) use policy::{PlannedPath, PolicyPlan, PolicyPlans, TermsSource};
 pub(crate) use session::{SessionLack, SessionOffer};

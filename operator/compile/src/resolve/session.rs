@@ -81,7 +81,7 @@ pub(super) fn session<'a>(
             fingerprint,
         }) => (*public_key, fingerprint.as_str()),
     };
-    if let Some(holder) = former_holder(index, &exit.name, gateway) {
+    if let Some(holder) = former_holder(index, &exit.name, &[], gateway) {
         return Err(SessionLack::Held(holder.node));
     }
     let recipient = recipient(index, &exit.name, gateway);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use postern_intent::{ExitName, Namespace, NodeName, NodeUid, Serial, Uid, WgKey};
+use postern_intent::{Address, ExitName, Namespace, NodeName, NodeUid, Serial, Uid, WgKey};
 use serde::{Deserialize, Serialize};
 
 use super::policy::PolicyRoute;
@@ -29,6 +29,9 @@ pub struct CompilerMemory {
     /// Which node has the egress IPs or the session of each exit that has such, or had them last.
     #[serde(default)]
     pub holders: BTreeMap<ExitName, ExitHolder>,
+    /// Nodes that had further egress IPs of an exit before it was changed, and did not give them up yet.
+    #[serde(default)]
+    pub leaving: Vec<ExitHolder>,
     /// What was released lately.
     #[serde(default)]
     pub releases: Vec<ReleaseRecord>,
@@ -115,7 +118,10 @@ pub struct ExitHolder {
     pub since: Timestamp,
     #[serde(default)]
     pub fence: HolderFence,
-    /// The last document by which the node had them without a confirmation; none: it never had.
+    /// The egress IPs; none of a session, whose addresses are the server's.
+    #[serde(default)]
+    pub addresses: BTreeSet<Address>,
+    /// A later document than this one is the first that the node needs a confirmation for; none: it has applied such a one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unconfirmed: Option<Serial>,
 }

@@ -215,8 +215,9 @@ fn ready(
         );
     }
     if let Some(former) = &active.offer.former {
+        let (node, until) = (&former.node, former.until);
         let message = format!(
-            "{former} had the egress IPs and has not said that it gave them up; {} takes them over when it has, or when {former} cannot have them any more",
+            "{node} has or had the egress IPs and has not said that it gave them up; {} takes them over when it has, or at {until}, when {node} cannot have them any more",
             active.gateway
         );
         return Finding::no(kind, Reason::HolderHeld, message);

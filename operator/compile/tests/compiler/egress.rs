@@ -48,6 +48,8 @@ fn world(gateways: &[&str]) -> World {
     world.apply_policy(serde_json::from_value(policy).expect("a policy"));
     world.add_pod("crawlers", "pod-n1", "n1", 1);
     world.compile();
+    // The documents are reported as applied.
+    world.compile();
     world
 }
 
@@ -123,7 +125,8 @@ fn a_gateway_that_is_cut_off_is_waited_for_as_long_as_a_confirmation_counts() {
     assert_eq!(world.compile().wake, Some(wake));
     assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Awaited));
     world.now = wake;
-    assert_eq!(world.compile().wake, None);
+    let settled = world.compile().wake.expect("a time");
+    assert_eq!(settled, world.now + SignedDuration::from_secs(15));
     assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Confirmed));
 }
 
@@ -217,6 +220,65 @@ fn a_memory_that_is_lost_gives_nobody_else_the_egress_ips_that_a_document_has() 
     assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Awaited));
     let serial = world.previous[&"gw-1".parse().expect("a name")].serial;
     assert!(serial > Serial(0));
+    world.compile();
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Awaited));
+}
+
+/// Another exit with this egress IP, by the gateways of another label.
+fn another(world: &mut World, address: &str) {
+    let exit = json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "ExitNode", "metadata": {"name": "us"},
+        "spec": {"gateway": {"nodeSelector": {"matchLabels": {"exit": "us"}}, "egressIPs": [address]}},
+    });
+    world.apply_exit(serde_json::from_value(exit).expect("an exit"));
+}
+
+#[test]
+fn an_egress_ip_that_moves_to_another_exit_waits_for_the_gateway_of_the_former_one() {
+    let mut world = world(&["gw-1", "gw-2"]);
+    let mut other = node("us-1", 5);
+    other.labels.insert("exit".to_owned(), "us".to_owned());
+    world.add_node(other);
+    leave(&mut world, "gw-1");
+    let mut exit = world.exits["eu"].clone();
+    exit.spec.gateway.as_mut().expect("a gateway").egress_ips = vec!["192.0.2.201".to_owned()];
+    world.apply_exit(exit);
+    another(&mut world, "192.0.2.200");
+    world.compile();
+    assert_eq!(term(&world, "us-1"), Some(EgressTerm::Awaited));
+    world.compile();
+    assert_eq!(term(&world, "us-1"), Some(EgressTerm::Awaited));
+    // It has applied the document without the address.
+    world.away.clear();
+    let applied = world.previous[&"gw-1".parse().expect("a name")].serial;
+    world.ledgers.insert("gw-1".to_owned(), applied);
+    world.compile();
+    assert_eq!(term(&world, "us-1"), Some(EgressTerm::Intent));
+}
+
+#[test]
+fn a_machine_that_comes_again_under_its_name_waits_for_the_one_of_before() {
+    let mut world = world(&["gw-1", "gw-2"]);
+    world.nodes.remove("gw-2");
+    world.compile();
+    let mut again = node("gw-1", 1);
+    again.uid = "uid-another".parse().expect("a UID");
+    world.nodes.insert("gw-1".to_owned(), again);
+    let compilation = world.compile();
+    assert_eq!(ready(&compilation), "False HolderHeld");
+}
+
+#[test]
+fn a_fenced_document_that_a_lost_memory_does_not_know_of_counts_only_once_it_is_applied() {
+    let mut world = world(&["gw-1"]);
+    leave(&mut world, "gw-1");
+    world.add_node(node("gw-2", 2));
+    world.compile();
+    world.memory = Default::default();
+    cordon(&mut world, "gw-1");
+    world.compile();
+    world.compile();
+    world.now += FENCED * 4;
     world.compile();
     assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Awaited));
 }

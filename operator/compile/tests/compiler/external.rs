@@ -184,6 +184,11 @@ fn the_session_moves_only_when_its_node_may_not_have_it_and_after_that_node_let_
     let compilation = world.compile();
     assert_eq!(says(&compilation, "Ready"), "False HolderHeld");
     assert!(session(&world, "gw-2").is_none());
+    // Nothing ends a session of a node that hears nothing but the end of its document.
+    world.now += SignedDuration::from_secs(120);
+    world.compile();
+    world.compile();
+    assert!(session(&world, "gw-2").is_none());
 
     // The node is back and has applied it.
     world.away.clear();
@@ -201,6 +206,7 @@ fn a_node_that_is_gone_holds_the_session_until_its_last_intent_has_run_out() {
     world.nodes.remove("gw-1");
     world.pods.retain(|_, pod| pod.node.as_str() != "gw-1");
     let compilation = world.compile();
+    assert!(compilation.retired.is_empty());
     assert_eq!(says(&compilation, "ResolvedRefs"), "False HolderHeld");
     assert!(session(&world, "gw-2").is_none());
     world.now = until;

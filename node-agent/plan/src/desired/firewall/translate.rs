@@ -24,7 +24,7 @@ pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
     rules.extend(inside_rules(&Target::Accept));
     rules.extend(by_uplink(context));
     let mut source = from_tunnels();
-    source.extend(Family::BOTH.map(absent_source));
+    source.extend(Family::BOTH.into_iter().flat_map(absent_source));
     for exit in served {
         let Some(uplink) = context.inputs.facts.uplink(exit.uplink.as_ref()) else {
             continue;
@@ -119,11 +119,19 @@ fn from_tunnels() -> Vec<FirewallRule> {
 
 /// Never with an egress address that is not on the node now. The kernel itself knows: it ends an address that no agent
 /// prolongs, and the rule holds from that moment on, also where the agent hangs.
-fn absent_source(family: Family) -> FirewallRule {
-    FirewallRule::to(Target::Drop)
-        .counted(EGRESS_ABSENT)
-        .when(MatchField::FibSaddrType.is_not("local"))
-        .when(MatchField::Saddr(family).within(halved(EGRESS_SET, family)))
+///
+/// Only packets of clients and of pods of this node: a host of the LAN that has the address by now reaches whom it reaches.
+fn absent_source(family: Family) -> [FirewallRule; 2] {
+    let drop = || {
+        FirewallRule::to(Target::Drop)
+            .counted(EGRESS_ABSENT)
+            .when(MatchField::FibSaddrType.is_not("local"))
+            .when(MatchField::Saddr(family).within(halved(EGRESS_SET, family)))
+    };
+    [
+        drop().when(MatchField::Iif.named("pst-s-*")),
+        drop().when(MatchField::Iif.within("podlinks")),
+    ]
 }
 
 /// Out of a served tunnel with the exit's address; never with a tunnel address.
