@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::{Stream, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use postern_agent_core::isolation::{
-    ConfirmAnswer, IsolationFinding, IsolationInputs, IsolationMemory, Restoration, SwitchPhase,
-    UplinkAct, restore, turn,
+    ConfirmAnswer, IsolationFinding, IsolationInputs, IsolationMemory, Restoration, UplinkAct,
+    restore, turn,
 };
 use postern_agent_core::report::ReportedUplinks;
 use postern_crds::conditions::Reason;
@@ -202,11 +202,8 @@ impl<H: Host> IsolationTask<H> {
             return TurnProgress::Done(None);
         }
         let memory = &self.kept.memory;
-        // TCP sessions are read only where a link may be cut. On a settled node a link that comes up against the rule goes down
-        // again without that reading: its packets are dropped, so that no session began by it.
-        let is_settled = matches!(memory.phase, SwitchPhase::Settled { .. })
-            && memory.digest.as_ref() == Some(&order.isolation.digest);
-        let remote = match is_settled {
+        // TCP sessions are read only where a link may be cut.
+        let remote = match memory.is_settled_under(&order.isolation.digest) {
             true => std::collections::BTreeMap::new(),
             false => match self.host.tcp_sessions().await {
                 Ok(sessions) => remote::uses(&sessions, &order.api_servers, &self.seen.links),

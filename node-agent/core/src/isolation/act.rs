@@ -6,7 +6,7 @@ use postern_plan::host::{AdminState, Carrier, ObservedLink};
 use super::memory::IsolationMemory;
 
 /// One thing to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum UplinkAct {
     SetDown(IfName),
     SetUp(IfName),

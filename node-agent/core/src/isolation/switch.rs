@@ -89,6 +89,10 @@ impl<'a> Turning<'a> {
         let Some(wanted) = self.wanted() else {
             return;
         };
+        let wanted = match self.goes_on_with(&wanted) {
+            Some(goal) => goal,
+            None => wanted,
+        };
         match self.memory.phase.clone() {
             SwitchPhase::Open => self.begin(wanted, None),
             SwitchPhase::Settled { allowed } if allowed == wanted => {
@@ -126,6 +130,23 @@ impl<'a> Turning<'a> {
             SwitchPhase::Raising { switch, since } => self.raise(switch, since),
             SwitchPhase::Confirming { switch, until } => self.confirm(switch, until),
         }
+    }
+
+    /// The goal of a switch under way whose new order would cut a session: the switch goes on, and the order is held.
+    fn goes_on_with(&mut self, wanted: &AllowedUplinks) -> Option<AllowedUplinks> {
+        let goal = match &self.memory.phase {
+            SwitchPhase::Isolating { switch }
+            | SwitchPhase::Raising { switch, .. }
+            | SwitchPhase::Confirming { switch, .. } => switch.goal.clone(),
+            SwitchPhase::Open | SwitchPhase::Preparing { .. } | SwitchPhase::Settled { .. } => {
+                return None;
+            }
+        };
+        if goal == *wanted || !self.is_new_order() {
+            return None;
+        }
+        self.held = self.cut_by(wanted);
+        self.held.is_some().then_some(goal)
     }
 
     /// The uplinks that should be up: the pair of the exception while it lasts, else those in use while they work, else the best one.
@@ -229,7 +250,9 @@ impl<'a> Turning<'a> {
     }
 
     fn isolate(&mut self, switch: UplinkSwitch) {
-        self.take_order();
+        if self.held.is_none() {
+            self.take_order();
+        }
         if self.set_others_down(&switch.goal) == Others::Down {
             let since = self.inputs.now;
             self.memory.phase = SwitchPhase::Raising { switch, since };
@@ -316,7 +339,9 @@ impl<'a> Turning<'a> {
         previous: Option<AllowedUplinks>,
         confirmation: Confirmation,
     ) {
-        self.take_order();
+        if self.held.is_none() {
+            self.take_order();
+        }
         let since = self.inputs.now;
         let switch = UplinkSwitch {
             goal,

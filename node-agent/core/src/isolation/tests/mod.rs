@@ -1,6 +1,7 @@
 //! A node in memory whose links obey the acts of turns.
 
 mod links;
+mod model;
 mod random;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -389,4 +390,25 @@ fn a_node_with_a_radio_that_is_not_blocked_is_never_compliant_unless_radios_are_
     assert_eq!(found.reason, Reason::RadioNotBlocked);
     node.isolation.radios = RadioRule::Ignored;
     assert_eq!(node.settles().state, IsolationState::Compliant);
+}
+
+#[test]
+fn a_new_order_in_a_switch_cuts_no_session_by_the_uplink_that_comes_up() {
+    let mut node = Node::with(&["eth0", "eth1"], &["eth0"]);
+    node.settles();
+    node.order(&["eth1"]);
+    while !matches!(node.memory.phase, SwitchPhase::Raising { .. }) {
+        let turned = node.turn();
+        node.carry_out(turned);
+    }
+    let turned = node.turn();
+    node.carry_out(turned);
+    node.remote.insert("eth1".to_owned(), RemoteUse::Ssh);
+    node.order(&["eth0"]);
+    let found = node.settles();
+    assert_eq!(found.state, IsolationState::Held, "{}", found.message);
+    assert_eq!(node.up(), ["eth1"].into(), "the switch has gone on");
+    node.remote.clear();
+    assert_eq!(node.settles().state, IsolationState::Compliant);
+    assert_eq!(node.up(), ["eth0"].into());
 }
