@@ -21,9 +21,12 @@ pub struct IsolationMemory {
     pub failed: BTreeMap<String, FailedUplink>,
     /// The last switch that was rolled back under this section.
     pub rollback: Option<SwitchRollback>,
+    /// What decided about the last switch; none where the uplink in use was up before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmation: Option<Confirmation>,
     /// Since when the uplink in use has no carrier.
     pub silent_since: Option<Timestamp>,
-    /// What links lost when they were brought down, by name, until they are brought up again.
+    /// What links lost when they were brought down, by name, until they have it again.
     pub taken: BTreeMap<String, LinkConfig>,
 }
 

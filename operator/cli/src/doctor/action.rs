@@ -154,6 +154,16 @@ const GROUPS: [ReasonGroup; 42] = [
         "look at the interfaces of the node: ip link, and spec.preferred and spec.domain of the object",
     ),
     (
+        &[R::LinkNotRestored],
+        Degraded,
+        "let the host's manager configure the link that the message names, or add its routes: ip route",
+    ),
+    (
+        &[R::LinkMemoryLost],
+        Degraded,
+        "do what the message says: docs/isolation.md, A memory that cannot be read",
+    ),
+    (
         &[R::RadioNotBlocked],
         Degraded,
         "block the radio by rfkill, or write rfkill: Ignore",

@@ -125,8 +125,8 @@ impl Model for SwitchModel {
                 true => Disturbance::Lowered(at),
                 false => Disturbance::Raised(at),
             });
-            disturbances.push(Disturbance::CarrierChanges(at));
         }
+        disturbances.extend([0, 1].map(Disturbance::CarrierChanges));
         let orders = ModelOrder::ALL
             .into_iter()
             .filter(|order| *order != node.order);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use postern_intent::body::{Hotspot, Isolation};
-use postern_plan::host::AdminState;
+use postern_plan::host::{AdminState, LinkConfig};
 
 use super::super::super::finding::IsolationFinding;
 use super::super::super::{
@@ -268,9 +268,19 @@ impl ModelNode {
                 };
             }
             Some(UplinkAct::SetDown(name)) => {
+                // The note is on disk before the link is down.
+                let taken = next.memory.taken.entry(name.to_string());
+                taken.or_insert_with(|| LinkConfig {
+                    device: name.clone(),
+                    addresses: Vec::new(),
+                    routes: Vec::new(),
+                });
                 if let Some(link) = at(name.as_str()) {
                     next.lower(link);
                 }
+            }
+            Some(UplinkAct::Restore(name)) => {
+                next.memory.taken.remove(name.as_str());
             }
             Some(UplinkAct::SetUp(name)) => {
                 if let Some(link) = at(name.as_str()) {

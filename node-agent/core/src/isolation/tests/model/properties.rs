@@ -13,7 +13,7 @@ use super::node::{ModelNode, ModelOrder, UPLINKS};
 pub(super) const ONE_RAISED: &str =
     "no two uplinks are up but the hotspot's pair and what others raised";
 /// Steps that an undisturbed node needs at most.
-const STEPS: usize = 40;
+const STEPS: usize = 60;
 
 pub(super) fn all() -> Vec<Property<SwitchModel>> {
     vec![
