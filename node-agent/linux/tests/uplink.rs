@@ -18,7 +18,7 @@ fn an_address_that_ends_by_itself_is_not_put_back_and_one_that_stays_is() {
     within(async || {
         let folder = tempfile::tempdir().unwrap();
         let host = host(folder.path()).await;
-        run("ip", &["link", "add", "up0", "type", "dummy"]);
+        run("ip", &["link", "add", "up0", "type", "veth"]);
         run("ip", &["link", "set", "up0", "up"]);
         let address = ["-6", "address", "add", "2001:db8::5/64", "dev", "up0"];
         run("ip", &address);
