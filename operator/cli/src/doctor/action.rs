@@ -9,7 +9,7 @@ use super::finding::Gravity::{Blocked, Degraded, Notice, Open};
 type ReasonGroup = (&'static [Reason], Gravity, &'static str);
 
 /// Every reason belongs to one group; a test compares the groups with the reasons.
-const GROUPS: [ReasonGroup; 42] = [
+const GROUPS: [ReasonGroup; 44] = [
     (
         &[R::FailedOpen],
         Open,
