@@ -82,8 +82,7 @@ impl Scene {
             let reported = found.reported.as_ref();
             reported.is_some_and(|one| one.finding.state == state)
         };
-        let found = tokio::time::timeout(Duration::from_secs(120), changes.wait_for(is_there));
-        let found = found.await.expect("the state in time").unwrap().clone();
+        let found = changes.wait_for(is_there).await.unwrap().clone();
         found.reported.unwrap()
     }
 }
