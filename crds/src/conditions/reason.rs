@@ -100,6 +100,8 @@ vocabulary! {
         Switching: "The node changes its uplink: the others go down first.",
         Confirming: "The new uplink is up, and what has to answer did not answer yet.",
         LinkStuck: "An interface does not go down, or not up; the message names it.",
+        LinkNotRestored: "The uplink in use did not get back routes or addresses that it had before it was set down; it is tried again, the message names it.",
+        LinkMemoryLost: "How links were before the isolation cannot be read; the message says which file was put aside and what to do.",
         NoLink: "The node has no interface that could be its uplink.",
         RadioNotBlocked: "The node has a radio that is not known to be blocked.",
         SwitchRolledBack: "The switch was not confirmed in time, and the uplink of before is in use again.",

@@ -245,7 +245,13 @@ pub trait Uplinks {
     fn wireless_links(&self) -> impl Future<Output = HostResult<BTreeSet<String>>> + Send;
     /// Connections of TCP that are established.
     fn tcp_sessions(&self) -> impl Future<Output = HostResult<Vec<TcpSession>>> + Send;
-    /// What the kernel would forget if the link went down now.
+    /// The ends of such a connection on the wire, where connection tracking translates one of them; none where it knows nothing
+    /// of it.
+    fn as_sent(
+        &self,
+        session: &TcpSession,
+    ) -> impl Future<Output = HostResult<Option<TcpSession>>> + Send;
+    /// What the kernel would forget if the link went down now. An address that ends by itself is none of it: who gave it gives it again.
     fn link_config(&self, device: &IfName) -> impl Future<Output = HostResult<LinkConfig>> + Send;
     /// Puts back the missing routes and addresses of a link; existing ones stay as they are.
     fn restore_link(&self, config: &LinkConfig) -> impl Future<Output = HostResult<()>> + Send;

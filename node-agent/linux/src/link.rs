@@ -3,7 +3,9 @@ use std::io;
 
 use ipnet::IpNet;
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressMessage, AddressProtocol,
+};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use postern_host::error::{HostCause, HostError, errno};
 use postern_host::ports::{HostResult, Links};
@@ -148,31 +150,62 @@ fn kind(infos: &[LinkInfo]) -> String {
 
 async fn addresses(rtnl: &Rtnl) -> Result<BTreeMap<u32, Vec<IpNet>>, HostCause> {
     let mut out: BTreeMap<u32, Vec<IpNet>> = BTreeMap::new();
-    for answer in rtnl
-        .dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))
-        .await?
-    {
-        let RouteNetlinkMessage::NewAddress(message) = answer else {
-            continue;
-        };
-        // On a point-to-point device IFA_ADDRESS is the other end's and IFA_LOCAL is ours; IPv6 has IFA_ADDRESS only.
-        let (mut local, mut address) = (None, None);
-        for attribute in &message.attributes {
-            match attribute {
-                AddressAttribute::Local(value) => local = Some(*value),
-                AddressAttribute::Address(value) => address = Some(*value),
-                _ => {}
-            }
-        }
-        if let Some(net) = local
-            .or(address)
-            .and_then(|ip| IpNet::new(ip, message.header.prefix_len).ok())
-        {
+    for message in address_messages(rtnl).await? {
+        if let Some(net) = net_of(&message) {
             out.entry(message.header.index).or_default().push(net);
         }
     }
     out.values_mut().for_each(|nets| nets.sort());
     Ok(out)
+}
+
+/// Addresses of a link that do not end by themselves, and that no router advertisement gave.
+pub(crate) async fn permanent_addresses(rtnl: &Rtnl, index: u32) -> Result<Vec<IpNet>, HostCause> {
+    let messages = address_messages(rtnl).await?;
+    let own = messages
+        .iter()
+        .filter(|message| message.header.index == index);
+    Ok(own
+        .filter(|message| is_permanent(message))
+        .filter_map(net_of)
+        .collect())
+}
+
+fn is_permanent(message: &AddressMessage) -> bool {
+    let mut flags = AddressFlags::empty();
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Flags(all) => flags = *all,
+            // One whose life is infinite has no other mark (`IFA_PROTO`, Linux 5.18).
+            AddressAttribute::Protocol(AddressProtocol::RouterAnnouncement) => return false,
+            _ => {}
+        }
+    }
+    flags.contains(AddressFlags::Permanent)
+}
+
+async fn address_messages(rtnl: &Rtnl) -> Result<Vec<AddressMessage>, HostCause> {
+    let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+    let answers = rtnl.dump(request).await?.into_iter();
+    Ok(answers
+        .filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewAddress(message) => Some(message),
+            _ => None,
+        })
+        .collect())
+}
+
+/// On a point-to-point device IFA_ADDRESS is the other end's and IFA_LOCAL is ours; IPv6 has IFA_ADDRESS only.
+fn net_of(message: &AddressMessage) -> Option<IpNet> {
+    let (mut local, mut address) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(value) => local = Some(*value),
+            AddressAttribute::Address(value) => address = Some(*value),
+            _ => {}
+        }
+    }
+    IpNet::new(local.or(address)?, message.header.prefix_len).ok()
 }
 
 async fn add(rtnl: &Rtnl, link: &TunnelLink) -> Result<(), HostCause> {

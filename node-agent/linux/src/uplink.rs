@@ -7,11 +7,12 @@ use std::path::Path;
 use ipnet::IpNet;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use postern_host::error::{HostCause, HostError, errno};
-use postern_host::ports::{Addresses as _, HostResult, Links as _, Uplinks};
+use postern_host::ports::{Addresses as _, HostResult, Links as _, TransportProtocol, Uplinks};
 use postern_intent::{IfName, hex};
 use postern_plan::host::{LinkConfig, TcpSession};
 
 use crate::host::LinuxHost;
+use crate::link::permanent_addresses;
 use crate::netlink::{CREATE, EXCLUSIVE, Message, act, attribute, dump, u32_at};
 
 /// `RTM_NEWROUTE`.
@@ -61,22 +62,32 @@ impl Uplinks for LinuxHost {
         Ok(sessions)
     }
 
+    async fn as_sent(&self, session: &TcpSession) -> HostResult<Option<TcpSession>> {
+        let (from, to) = (session.local, session.remote);
+        let found = crate::flow::answered_by(TransportProtocol::Tcp, from, to).await;
+        let found = found.map_err(|source| HostError::FindFlow { from, to, source })?;
+        Ok(found.map(|(remote, local)| TcpSession { local, remote }))
+    }
+
     async fn link_config(&self, device: &IfName) -> HostResult<LinkConfig> {
-        let links = self.list_links().await?;
-        let link = links.into_iter().find(|link| link.name == device.as_str());
         let failed = |source| HostError::ReadLinkConfig {
             link: device.clone(),
             source,
         };
-        let link = link.ok_or_else(|| failed(HostCause::errno(errno::ENODEV)))?;
+        let index = self.rtnl().index(device.as_str()).await.map_err(failed)?;
+        let permanent = permanent_addresses(self.rtnl(), index).await;
         let lost = |address: &IpNet| match address {
             IpNet::V4(_) => false,
             IpNet::V6(net) => !net.addr().is_unicast_link_local(),
         };
         Ok(LinkConfig {
             device: device.clone(),
-            routes: routes(link.index).await.map_err(failed)?,
-            addresses: link.addresses.into_iter().filter(lost).collect(),
+            routes: routes(index).await.map_err(failed)?,
+            addresses: permanent
+                .map_err(failed)?
+                .into_iter()
+                .filter(lost)
+                .collect(),
         })
     }
 

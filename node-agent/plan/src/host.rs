@@ -83,7 +83,7 @@ pub struct TunnelLink {
 }
 
 /// Is a link administratively up?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum AdminState {
     /// `IFF_UP` is set.
     Up,
@@ -129,7 +129,7 @@ pub struct EgressAddress {
 }
 
 /// What the kernel forgets of a link of the host that is brought down.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LinkConfig {
     pub device: IfName,

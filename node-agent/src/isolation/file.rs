@@ -33,6 +33,39 @@ pub fn read(state_dir: &Path) -> Result<IsolationFile, FileError> {
     serde_json::from_slice(&bytes).map_err(|source| FileError::Content { path, source })
 }
 
+/// What an earlier agent left, for a task that goes on from it. A file that cannot be used is put aside: the node is isolated as
+/// one that never was, and [`damage`] says so for as long as that file is there.
+pub(super) fn take(state_dir: &Path) -> IsolationFile {
+    read(state_dir).unwrap_or_else(|error| {
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(error, "what is remembered of the uplinks cannot be used");
+        if let Err(error) = std::fs::rename(path(state_dir), aside(state_dir)) {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(
+                error,
+                "the damaged memory of the uplinks cannot be put aside"
+            );
+        }
+        IsolationFile::default()
+    })
+}
+
+fn aside(state_dir: &Path) -> PathBuf {
+    state_dir.join("isolation.json.damaged")
+}
+
+/// What is to be done about a memory that an agent could not use; none where there is none.
+pub(super) fn damage(state_dir: &Path) -> Option<String> {
+    let file = aside(state_dir);
+    file.exists().then(|| {
+        format!(
+            "how links were before the isolation is not known: its end leaves them as they are now. Bring back by hand what {} \
+             shows of them, and remove that file",
+            file.display()
+        )
+    })
+}
+
 /// Writes it; what holds nothing has no file.
 ///
 /// # Errors

@@ -1,14 +1,15 @@
 //! The loop: an order, an event of the kernel, an answer or the timer wakes it; turns follow until nothing is left to do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use postern_agent_core::isolation::{
-    ConfirmAnswer, IsolationFinding, IsolationInputs, IsolationMemory, Restoration, SwitchPhase,
-    UplinkAct, restore, turn,
+    ConfirmAnswer, IsolationFinding, IsolationInputs, IsolationMemory, Restoration, UplinkAct,
+    restore, turn,
 };
 use postern_agent_core::report::ReportedUplinks;
 use postern_crds::conditions::Reason;
@@ -29,6 +30,8 @@ use super::{IsolationHandle, IsolationOrder, PublishedUplinks, UplinkOrder, remo
 const CHECK: Duration = Duration::from_secs(3);
 /// Pause after a list of links that the kernel interrupted.
 const RETRY: SignedDuration = SignedDuration::from_millis(5);
+/// How long links may be interrupted in this way until that is reported.
+const UNREAD_FOR: Duration = Duration::from_secs(1);
 /// Turns of one run at most: a switch takes six.
 const TURNS: usize = 32;
 
@@ -47,11 +50,7 @@ where
     H: Host + 'static,
     S: Stream<Item = ()> + Unpin + Send + 'static,
 {
-    let kept = file::read(&options.state_dir).unwrap_or_else(|error| {
-        let error = &error as &dyn std::error::Error;
-        tracing::error!(error, "what is remembered of the uplinks cannot be used");
-        IsolationFile::default()
-    });
+    let kept = file::take(&options.state_dir);
     let (orders, ordered) = watch::channel(UplinkOrder::Unknown);
     let (publisher, published) = watch::channel(PublishedUplinks {
         reported: None,
@@ -66,6 +65,7 @@ where
         question: ConfirmQuestion::default(),
         answer: ConfirmAnswer::Awaited,
         seen: SeenLinks::default(),
+        unread_since: None,
         now: Timestamp::MIN,
     };
     tokio::spawn(task.run(events));
@@ -83,9 +83,10 @@ pub async fn let_go<H: Host>(
     state_dir: &Path,
 ) -> Result<Vec<Step>, HostError> {
     let mut done = Vec::new();
+    let mut memory = kept.memory.clone();
     loop {
         let links = host.list_links().await?;
-        let acts = match restore(&kept.memory, &links) {
+        let acts = match restore(&memory, &links) {
             Restoration::Acts(acts) if done.len() < TURNS => acts,
             Restoration::Done => break,
             Restoration::Acts(_) | Restoration::AwaitsCarrier => {
@@ -93,12 +94,22 @@ pub async fn let_go<H: Host>(
                 return Ok(done);
             }
         };
-        let acts = acts.into_iter();
-        let steps: Vec<Step> = acts.flat_map(|act| steps(&kept.memory, act)).collect();
-        let applied = apply(host, &steps).await;
-        done.extend(applied.done);
-        if let Some(failed) = applied.failed {
-            return Err(failed.error);
+        for act in acts {
+            let steps = Vec::from_iter(step(&memory, act.clone()));
+            let applied = apply(host, &steps).await;
+            done.extend(applied.done);
+            match (act, applied.failed) {
+                // Routes that the kernel refuses for ever must not keep the agent on the node.
+                (UplinkAct::Restore(name), failed) => {
+                    if let Some(failed) = failed {
+                        let error = &failed.error as &dyn std::error::Error;
+                        tracing::warn!(error, link = %name, "the link did not get back what it had");
+                    }
+                    memory.taken.remove(name.as_str());
+                }
+                (_, Some(failed)) => return Err(failed.error),
+                (_, None) => {}
+            }
         }
     }
     if let Err(error) = file::write(state_dir, &IsolationFile::default()) {
@@ -108,16 +119,15 @@ pub async fn let_go<H: Host>(
     Ok(done)
 }
 
-/// The steps of an act. A link that comes up gets back the routes and addresses that it lost when it went down.
-fn steps(memory: &IsolationMemory, act: UplinkAct) -> Vec<Step> {
+/// The step of an act; none where nothing is to be done on a link.
+fn step(memory: &IsolationMemory, act: UplinkAct) -> Option<Step> {
     match act {
-        UplinkAct::Ask => Vec::new(),
-        UplinkAct::SetDown(name) => vec![Step::SetDown(name)],
-        UplinkAct::SetUp(name) => {
+        UplinkAct::Ask => None,
+        UplinkAct::SetDown(name) => Some(Step::SetDown(name)),
+        UplinkAct::SetUp(name) => Some(Step::SetUp(name)),
+        UplinkAct::Restore(name) => {
             let lost = memory.taken.get(name.as_str()).cloned();
-            let mut steps = vec![Step::SetUp(name)];
-            steps.extend(lost.map(Step::RestoreLink));
-            steps
+            lost.map(Step::RestoreLink)
         }
     }
 }
@@ -142,6 +152,8 @@ struct IsolationTask<H> {
     /// The answer in the phase of now.
     answer: ConfirmAnswer,
     seen: SeenLinks,
+    /// Since when links could not be listed.
+    unread_since: Option<Instant>,
     /// Never falls while the task runs: a clock that is turned back prolongs no switch.
     now: Timestamp,
 }
@@ -195,26 +207,27 @@ impl<H: Host> IsolationTask<H> {
         self.now = self.now.max(Timestamp::now());
         if let Err(error) = self.look().await {
             // A list that changed while it was read is read again at once.
-            if error.nature() == Nature::Transient {
+            let since = *self.unread_since.get_or_insert_with(Instant::now);
+            let lasts = since.elapsed() >= UNREAD_FOR;
+            if error.nature() == Nature::Transient && !lasts {
                 return TurnProgress::Done(Some(self.now + RETRY));
             }
             self.deviates(order, Reason::HostUnreadable, &error);
             return TurnProgress::Done(None);
         }
+        self.unread_since = None;
         let memory = &self.kept.memory;
-        // TCP sessions are read only where a link may be cut. On a settled node a link that comes up against the rule goes down
-        // again without that reading: its packets are dropped, so that no session began by it.
-        let is_settled = matches!(memory.phase, SwitchPhase::Settled { .. })
-            && memory.digest.as_ref() == Some(&order.isolation.digest);
-        let remote = match is_settled {
-            true => std::collections::BTreeMap::new(),
-            false => match self.host.tcp_sessions().await {
-                Ok(sessions) => remote::uses(&sessions, &order.api_servers, &self.seen.links),
-                Err(error) => {
-                    self.deviates(order, Reason::HostUnreadable, &error);
-                    return TurnProgress::Done(None);
-                }
-            },
+        // TCP sessions are read only where a link may be cut.
+        let remote = match memory.is_settled_under(&order.isolation.digest) {
+            true => Ok(BTreeMap::new()),
+            false => remote::uses(&self.host, &order.api_servers, &self.seen.links).await,
+        };
+        let remote = match remote {
+            Ok(remote) => remote,
+            Err(error) => {
+                self.deviates(order, Reason::HostUnreadable, &error);
+                return TurnProgress::Done(None);
+            }
         };
         let turned = turn(
             memory,
@@ -285,8 +298,10 @@ impl<H: Host> IsolationTask<H> {
         };
         let mut failed = false;
         for act in acts {
-            let steps = steps(&self.kept.memory, act);
-            failed |= apply(&self.host, &steps).await.failed.is_some();
+            failed |= !match act {
+                UplinkAct::Restore(name) => self.restore(name).await,
+                other => self.do_act(other).await,
+            };
         }
         match failed {
             true => TurnProgress::Done(None),
@@ -324,9 +339,10 @@ impl<H: Host> IsolationTask<H> {
         let mut acted = false;
         for act in acts {
             match act {
-                UplinkAct::Ask => self.question.ask(&order.api_servers),
+                UplinkAct::Ask => self.question.ask(&self.asked(order)),
                 UplinkAct::SetDown(name) => acted |= self.set_down(name).await,
-                UplinkAct::SetUp(name) => acted |= self.set_up(name).await,
+                UplinkAct::SetUp(_) => acted |= self.do_act(act).await,
+                UplinkAct::Restore(name) => acted |= self.restore(name).await,
             }
         }
         acted
@@ -351,24 +367,33 @@ impl<H: Host> IsolationTask<H> {
                 }
             }
         }
-        apply(&self.host, &[Step::SetDown(name)])
-            .await
-            .failed
-            .is_none()
+        self.do_act(UplinkAct::SetDown(name)).await
     }
 
-    async fn set_up(&mut self, name: IfName) -> bool {
-        let steps = steps(&self.kept.memory, UplinkAct::SetUp(name.clone()));
-        let applied = apply(&self.host, &steps).await;
-        if applied.failed.is_none() && self.kept.memory.taken.contains_key(name.as_str()) {
-            let mut next = self.kept.clone();
-            next.memory.taken.remove(name.as_str());
-            if let Err(error) = self.keep(next) {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, link = %name, "what the link got back is remembered still");
-            }
+    /// Whether it was done. The reason of a failure is in the log of the interpreter.
+    async fn do_act(&self, act: UplinkAct) -> bool {
+        let steps = Vec::from_iter(step(&self.kept.memory, act));
+        apply(&self.host, &steps).await.failed.is_none()
+    }
+
+    /// What a link lost is put back; whether it is there. The note goes with it, so that the next one is of then.
+    async fn restore(&mut self, name: IfName) -> bool {
+        if !self.do_act(UplinkAct::Restore(name.clone())).await {
+            return false;
         }
-        !applied.done.is_empty()
+        let mut next = self.kept.clone();
+        next.memory.taken.remove(name.as_str());
+        let kept = self.keep(next);
+        if let Err(error) = &kept {
+            let error = error as &dyn std::error::Error;
+            tracing::warn!(error, link = %name, "what the link got back is remembered still");
+        }
+        kept.is_ok()
+    }
+
+    /// What is asked whether a switch may stay. An address of the node itself answers by no uplink.
+    fn asked(&self, order: &IsolationOrder) -> BTreeSet<SocketAddr> {
+        remote::of_others(&order.api_servers, &self.seen.links)
     }
 
     fn deviates(
@@ -389,6 +414,10 @@ impl<H: Host> IsolationTask<H> {
     }
 
     fn publish(&self, order: &IsolationOrder, finding: IsolationFinding) {
+        let finding = match file::damage(&self.options.state_dir) {
+            Some(message) => lost(finding, message),
+            None => finding,
+        };
         let published = PublishedUplinks {
             guard: finding.guard.clone(),
             reported: Some(ReportedUplinks {
@@ -407,5 +436,21 @@ impl<H: Host> IsolationTask<H> {
             *found = published;
             changed
         });
+    }
+}
+
+/// The uplinks are isolated, and how links were before it is not known: that is said until somebody has looked.
+fn lost(finding: IsolationFinding, message: String) -> IsolationFinding {
+    match finding.state {
+        IsolationState::Compliant | IsolationState::RolledBack => IsolationFinding {
+            state: IsolationState::Deviating,
+            reason: Reason::LinkMemoryLost,
+            message,
+            ..finding
+        },
+        IsolationState::Held
+        | IsolationState::Switching
+        | IsolationState::Confirming
+        | IsolationState::Deviating => finding,
     }
 }

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use jiff::Timestamp;
 use postern_e2e::lab::UpOptions;
+use postern_e2e::lab::sandbox::netns::Namespace;
 use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, wait_until};
 use serde_json::Value;
 
@@ -30,20 +31,32 @@ pub(super) struct LinkEvent {
 }
 
 /// `ip monitor`: each event of the kernel, none sampled.
-struct LinkMonitor {
+pub(super) struct LinkMonitor {
     child: Child,
     file: PathBuf,
 }
 
 impl LinkMonitor {
-    fn start(lab: &TestLab) -> Self {
-        let file = lab.dir().join("run/links.txt");
+    pub(super) fn start(namespace: &Namespace, file: PathBuf) -> Self {
         let out = std::fs::File::create(&file).unwrap();
-        let child = command(lab, &["ip", "-ts", "-o", "monitor", "link"])
+        let lost = std::fs::File::create(file.with_extension("lost")).unwrap();
+        let child = namespace
+            .command("ip")
+            .args(["-ts", "-o", "monitor", "link"])
+            .stdin(Stdio::null())
             .stdout(out)
+            .stderr(lost)
             .spawn()
             .unwrap();
         Self { child, file }
+    }
+
+    /// Events of uplinks, in the order of the kernel. `ip` says it where the kernel had no room for some.
+    pub(super) fn events(&self) -> Vec<LinkEvent> {
+        let lost = std::fs::read_to_string(self.file.with_extension("lost")).unwrap();
+        assert_eq!(lost, "", "events were lost");
+        let text = std::fs::read_to_string(&self.file).unwrap();
+        text.lines().filter_map(event).collect()
     }
 }
 
@@ -93,7 +106,7 @@ impl TwoUplinks {
              route add 198.51.100.0/24 via 192.168.10.1 dev eth1\nroute add 2001:db8:bbbb::/48 via 2001:db8:10::1 dev eth1\n",
         )
         .unwrap();
-        let monitor = LinkMonitor::start(&lab);
+        let monitor = LinkMonitor::start(&node, lab.dir().join("run/links.txt"));
         let this = Self { lab, monitor };
         // The monitor is there once it sees an event that changes nothing.
         wait_until(WAIT_DEADLINE, "an event of a link", || {
@@ -110,8 +123,7 @@ impl TwoUplinks {
 
     /// Events of the two uplinks, in the order of the kernel.
     pub(super) fn events(&self) -> Vec<LinkEvent> {
-        let text = std::fs::read_to_string(&self.monitor.file).unwrap();
-        text.lines().filter_map(event).collect()
+        self.monitor.events()
     }
 
     /// Packets of both families that came out of the second uplink.
@@ -200,7 +212,7 @@ fn event(line: &str) -> Option<LinkEvent> {
     let link = fields.next()?.split('@').next()?.to_owned();
     let flags = fields.next()?.strip_prefix('<')?.split_once('>')?.0;
     let at = format!("{time}Z").parse().ok()?;
-    ["eth0", "eth1"]
+    ["eth0", "eth1", "wlan0"]
         .contains(&link.as_str())
         .then(|| LinkEvent {
             at,

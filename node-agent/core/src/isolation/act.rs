@@ -6,10 +6,12 @@ use postern_plan::host::{AdminState, Carrier, ObservedLink};
 use super::memory::IsolationMemory;
 
 /// One thing to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum UplinkAct {
     SetDown(IfName),
     SetUp(IfName),
+    /// What a link lost when it was brought down is put back. It is asked for again until it is done.
+    Restore(IfName),
     /// It is asked whether what must answer does.
     Ask,
 }
@@ -43,6 +45,13 @@ pub fn restore(memory: &IsolationMemory, links: &[ObservedLink]) -> Restoration 
             && link.carrier == Carrier::Present
     });
     let awaited = !carries && down.clone().next().is_some();
+    let lacks = |link: &&ObservedLink| {
+        let is_wanted = was(link, AdminState::Up) && link.state == AdminState::Up;
+        is_wanted && memory.taken.contains_key(&link.name)
+    };
+    let lacking = links.iter().filter(lacks);
+    let lacking = lacking.filter_map(|link| link.name.parse().ok());
+    let up = lacking.map(UplinkAct::Restore).chain(up);
     let acts: Vec<UplinkAct> = match carries {
         true => up.chain(down).collect(),
         false => up.collect(),

@@ -141,7 +141,8 @@ impl LinkDomain {
         names.extend(allowed.flat_map(|uplink| uplink.members.iter().cloned()));
         names.extend(rule.names().map(str::to_owned));
         let covers = |pattern: &String, name: &String| pattern != name && is_like(pattern, name);
-        let is_covered = |name: &String| names.iter().any(|pattern| covers(pattern, name));
+        let patterns: Vec<&String> = names.iter().filter(|name| name.ends_with('*')).collect();
+        let is_covered = |name: &String| patterns.iter().any(|pattern| covers(pattern, name));
         names
             .iter()
             .filter(|name| !is_covered(name))

@@ -10,7 +10,7 @@ use postern_plan::host::LinkMedium;
 
 use super::domain::{LinkDomain, Uplink};
 use super::inputs::{IsolationInputs, RemoteUse};
-use super::memory::{AllowedUplinks, IsolationMemory, SwitchFailure, SwitchPhase};
+use super::memory::{AllowedUplinks, Confirmation, IsolationMemory, SwitchFailure, SwitchPhase};
 
 /// The state of the isolation by one reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +121,12 @@ fn settled(
     if uplinks.iter().filter(of_rule).any(is_down) {
         return deviating(Reason::LinkStuck, format!("{allowed} is not up"));
     }
+    let lacking = uplinks.iter().filter(of_rule).flat_map(|one| &one.up);
+    let mut lacking = lacking.filter(|name| memory.taken.contains_key(*name));
+    if let Some(link) = lacking.next() {
+        let message = format!("{link} did not get back the routes and addresses that it had");
+        return deviating(Reason::LinkNotRestored, message);
+    }
     let mut radios = uplinks
         .iter()
         .filter(|uplink| uplink.medium == LinkMedium::Wireless && !allowed.allows(&uplink.members));
@@ -149,7 +155,12 @@ fn settled(
             message,
         );
     }
-    let message = format!("{allowed} is up and no other uplink");
+    let message = match memory.confirmation {
+        Some(Confirmation::Unneeded) => format!(
+            "{allowed} is up and no other uplink; nothing answered before the switch, so that nothing confirmed it"
+        ),
+        Some(Confirmation::Required) | None => format!("{allowed} is up and no other uplink"),
+    };
     (IsolationState::Compliant, Reason::Isolated, message)
 }
 

@@ -14,7 +14,7 @@ pub enum RemoteUse {
 }
 
 /// What came of the question whether what must answer does. Of a question that was asked in an earlier phase nothing is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ConfirmAnswer {
     /// It was not asked yet, or there is no answer yet.
     #[default]

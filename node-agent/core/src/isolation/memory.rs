@@ -8,7 +8,7 @@ use postern_plan::host::{AdminState, LinkConfig};
 use serde::{Deserialize, Serialize};
 
 /// The memory of the isolation.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IsolationMemory {
     /// Of the section that was acted on last.
@@ -21,14 +21,17 @@ pub struct IsolationMemory {
     pub failed: BTreeMap<String, FailedUplink>,
     /// The last switch that was rolled back under this section.
     pub rollback: Option<SwitchRollback>,
+    /// What decided about the last switch; none where the uplink in use was up before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmation: Option<Confirmation>,
     /// Since when the uplink in use has no carrier.
     pub silent_since: Option<Timestamp>,
-    /// What links lost when they were brought down, by name, until they are brought up again.
+    /// What links lost when they were brought down, by name, until they have it again.
     pub taken: BTreeMap<String, LinkConfig>,
 }
 
 /// The uplinks that may be up: a structured rule, never a list of names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum AllowedUplinks {
     Single {
@@ -41,7 +44,7 @@ pub enum AllowedUplinks {
 }
 
 /// How far a node is. A phase is written before the acts that belong to it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum SwitchPhase {
     /// Nothing is enforced.
@@ -70,7 +73,7 @@ pub enum SwitchPhase {
 }
 
 /// A switch under way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UplinkSwitch {
     pub goal: AllowedUplinks,
@@ -81,7 +84,7 @@ pub struct UplinkSwitch {
 }
 
 /// Does an answer decide about a switch?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Confirmation {
     /// What answered before has to answer again.
     Required,
@@ -90,14 +93,14 @@ pub enum Confirmation {
 }
 
 /// Why an uplink was left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SwitchFailure {
     NoCarrier,
     NotConfirmed,
 }
 
 /// An uplink that was tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FailedUplink {
     pub reason: SwitchFailure,
@@ -105,7 +108,7 @@ pub struct FailedUplink {
 }
 
 /// A switch that was not confirmed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SwitchRollback {
     /// The uplinks of the failed switch.
@@ -148,6 +151,15 @@ impl AllowedUplinks {
     #[must_use]
     pub fn key(&self) -> String {
         self.names().collect::<Vec<_>>().join("+")
+    }
+}
+
+impl IsolationMemory {
+    /// Is the node settled under this section? A link that comes up against the rule then is no link of a session: its packets are
+    /// dropped, so that none began by it.
+    #[must_use]
+    pub fn is_settled_under(&self, section: &SectionDigest) -> bool {
+        matches!(self.phase, SwitchPhase::Settled { .. }) && self.digest.as_ref() == Some(section)
     }
 }
 

@@ -1,10 +1,10 @@
 //! One turn: from the memory and one reading of the links to the next phase and the acts that are due.
 
+mod goal;
 mod notes;
 
 use jiff::{SignedDuration, Timestamp};
 use postern_intent::IfName;
-use postern_intent::body::RemoteLinks;
 use postern_plan::host::{AdminState, Carrier};
 
 use super::act::UplinkAct;
@@ -43,6 +43,7 @@ pub fn turn(memory: &IsolationMemory, inputs: &IsolationInputs<'_>) -> Isolation
     turning.note_order();
     turning.note_carrier();
     turning.step();
+    turning.restore_links();
     turning.note_links();
     let Turning {
         memory,
@@ -89,6 +90,10 @@ impl<'a> Turning<'a> {
         let Some(wanted) = self.wanted() else {
             return;
         };
+        let wanted = match self.goes_on_with(&wanted) {
+            Some(goal) => goal,
+            None => wanted,
+        };
         match self.memory.phase.clone() {
             SwitchPhase::Open => self.begin(wanted, None),
             SwitchPhase::Settled { allowed } if allowed == wanted => {
@@ -128,53 +133,6 @@ impl<'a> Turning<'a> {
         }
     }
 
-    /// The uplinks that should be up: the pair of the exception while it lasts, else those in use while they work, else the best one.
-    fn wanted(&self) -> Option<AllowedUplinks> {
-        let (isolation, failed) = (self.inputs.isolation, &self.memory.failed);
-        let current = match &self.memory.phase {
-            SwitchPhase::Preparing { goal, .. } => Some(goal),
-            other => other.allowed(),
-        };
-        if let Some(pair) = self.hotspot()
-            && !failed.contains_key(&pair.key())
-        {
-            return Some(pair);
-        }
-        let upstream = current.map(|rule| AllowedUplinks::Single {
-            uplink: rule.upstream().to_owned(),
-        });
-        let is_usable = |rule: &AllowedUplinks| {
-            let is_there = uplink_of(self.uplinks, rule.upstream()).is_some();
-            is_there && !failed.contains_key(rule.upstream())
-        };
-        if let Some(rule) = upstream.as_ref().filter(|rule| is_usable(rule))
-            && !self.is_new_order()
-        {
-            return Some(rule.clone());
-        }
-        let best = choose(self.uplinks, isolation, failed)?;
-        let best_rule = AllowedUplinks::Single {
-            uplink: best.name.clone(),
-        };
-        // All have failed: to change from one to another would only add outages.
-        match upstream.filter(|rule| uplink_of(self.uplinks, rule.upstream()).is_some()) {
-            Some(rule) if failed.contains_key(&best.name) => Some(rule),
-            _ => Some(best_rule),
-        }
-    }
-
-    /// The pair of the exception, while it lasts and both are there.
-    fn hotspot(&self) -> Option<AllowedUplinks> {
-        let pair = self.inputs.isolation.hotspot.as_ref()?;
-        let there = |name: &IfName| uplink_of(self.uplinks, name.as_str());
-        let (access_point, upstream) = (there(&pair.access_point)?, there(&pair.upstream)?);
-        let lasts = self.inputs.now < pair.not_after && access_point.name != upstream.name;
-        lasts.then(|| AllowedUplinks::Hotspot {
-            access_point: pair.access_point.to_string(),
-            upstream: pair.upstream.to_string(),
-        })
-    }
-
     fn begin(&mut self, goal: AllowedUplinks, previous: Option<AllowedUplinks>) {
         self.held = self.cut_by(&goal);
         if self.held.is_some() {
@@ -182,7 +140,7 @@ impl<'a> Turning<'a> {
         }
         self.take_order();
         if self.others_up(&goal).is_empty() && self.to_raise(&goal).is_empty() {
-            self.memory.phase = SwitchPhase::Settled { allowed: goal };
+            self.settle(goal, None);
             return;
         }
         self.acts.push(UplinkAct::Ask);
@@ -229,7 +187,9 @@ impl<'a> Turning<'a> {
     }
 
     fn isolate(&mut self, switch: UplinkSwitch) {
-        self.take_order();
+        if self.held.is_none() {
+            self.take_order();
+        }
         if self.set_others_down(&switch.goal) == Others::Down {
             let since = self.inputs.now;
             self.memory.phase = SwitchPhase::Raising { switch, since };
@@ -254,8 +214,7 @@ impl<'a> Turning<'a> {
             return self.wakes(late);
         }
         if switch.confirmation == Confirmation::Unneeded {
-            let allowed = switch.goal;
-            self.memory.phase = SwitchPhase::Settled { allowed };
+            self.settle(switch.goal, Some(Confirmation::Unneeded));
             return;
         }
         let within = i64::from(self.inputs.isolation.confirm_within_seconds);
@@ -277,7 +236,7 @@ impl<'a> Turning<'a> {
                 .rollback
                 .take()
                 .filter(|one| one.goal != allowed);
-            self.memory.phase = SwitchPhase::Settled { allowed };
+            self.settle(allowed, Some(Confirmation::Required));
         } else if self.inputs.now >= until {
             // Acts for this goal are not acts for the next one.
             self.acts.clear();
@@ -299,8 +258,7 @@ impl<'a> Turning<'a> {
         };
         let previous = switch.previous.clone().filter(works);
         let Some(back) = previous.or_else(|| self.way_back(&switch.goal)) else {
-            let allowed = switch.goal;
-            self.memory.phase = SwitchPhase::Settled { allowed };
+            self.settle(switch.goal, None);
             return;
         };
         if reason == SwitchFailure::NotConfirmed {
@@ -310,13 +268,20 @@ impl<'a> Turning<'a> {
         self.move_on(back, None, Confirmation::Unneeded);
     }
 
+    fn settle(&mut self, allowed: AllowedUplinks, confirmation: Option<Confirmation>) {
+        self.memory.confirmation = confirmation;
+        self.memory.phase = SwitchPhase::Settled { allowed };
+    }
+
     fn move_on(
         &mut self,
         goal: AllowedUplinks,
         previous: Option<AllowedUplinks>,
         confirmation: Confirmation,
     ) {
-        self.take_order();
+        if self.held.is_none() {
+            self.take_order();
+        }
         let since = self.inputs.now;
         let switch = UplinkSwitch {
             goal,
@@ -383,27 +348,6 @@ impl<'a> Turning<'a> {
             down.extend(members.filter_map(|name| name.parse().ok()));
         }
         down
-    }
-
-    /// The first link of the API server or of a session that the goal would cut. An uplink that was left because it lost its
-    /// carrier carries neither: a session that is still open on it must not hold the node there.
-    fn cut_by(&self, goal: &AllowedUplinks) -> Option<HeldLink> {
-        if self.inputs.isolation.remote_links == RemoteLinks::Cut {
-            return None;
-        }
-        let is_left = |link: &IfName| {
-            let uplink = uplink_of(self.uplinks, link.as_str());
-            uplink.is_some_and(|uplink| {
-                uplink.carrier != Carrier::Present && self.memory.failed.contains_key(&uplink.name)
-            })
-        };
-        let cut = self.others_up(goal).into_iter();
-        let cut = cut.filter(|link| !is_left(link));
-        cut.filter_map(|link| {
-            let used = self.inputs.remote.get(link.as_str())?;
-            Some(HeldLink { link, used: *used })
-        })
-        .next()
     }
 
     fn wakes(&mut self, at: Timestamp) {

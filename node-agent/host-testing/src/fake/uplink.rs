@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use postern_host::error::{HostCause, HostError, errno};
-use postern_host::ports::{HostResult, Uplinks};
+use postern_host::ports::{HostResult, TransportProtocol, Uplinks};
 use postern_intent::IfName;
 use postern_plan::host::{LinkConfig, TcpSession};
 
+use super::flow_entry::Flow;
 use super::host::FakeHost;
 
 impl FakeHost {
@@ -24,6 +25,17 @@ impl Uplinks for FakeHost {
 
     async fn tcp_sessions(&self) -> HostResult<Vec<TcpSession>> {
         Ok(self.state().sessions.clone())
+    }
+
+    async fn as_sent(&self, session: &TcpSession) -> HostResult<Option<TcpSession>> {
+        let state = self.state();
+        let ends = (session.local, session.remote);
+        let is_of = |flow: &&Flow| flow.protocol == TransportProtocol::Tcp && flow.original == ends;
+        let flow = state.flows.iter().find(is_of);
+        Ok(flow.map(|flow| TcpSession {
+            local: flow.reply.1,
+            remote: flow.reply.0,
+        }))
     }
 
     async fn link_config(&self, device: &IfName) -> HostResult<LinkConfig> {

@@ -56,6 +56,29 @@ impl Flows for LinuxHost {
     }
 }
 
+/// Who answers what was sent from one socket to another, and to whom: source and destination of the replies. None where
+/// connection tracking has no entry of it.
+pub(crate) async fn answered_by(
+    protocol: TransportProtocol,
+    source: SocketAddr,
+    destination: SocketAddr,
+) -> Result<Option<(SocketAddr, SocketAddr)>, HostCause> {
+    let ends = (canonical(source), canonical(destination));
+    let request = wire::by_original(protocol.number(), ends.0, ends.1);
+    match netlink::get(NETLINK_NETFILTER, wire::GET, &request).await {
+        Ok(messages) => {
+            let mut found = messages
+                .iter()
+                .filter_map(|message| wire::flow(&message.body));
+            Ok(found.next().map(|flow| flow.reply))
+        }
+        Err(HostCause::Errno {
+            errno: errno::ENOENT,
+        }) => Ok(None),
+        Err(cause) => Err(cause),
+    }
+}
+
 /// A dual-stack socket shows IPv4 addresses as `::ffff:a.b.c.d`; conntrack does not.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())

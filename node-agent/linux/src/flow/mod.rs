@@ -1,2 +1,4 @@
 mod entry;
 mod wire;
+
+pub(crate) use entry::answered_by;

@@ -46,8 +46,17 @@ pub(super) fn header(family: Family) -> Vec<u8> {
 
 /// Asks for the entry whose replies go from `source` to `destination`.
 pub(super) fn by_reply(protocol: u8, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+    by_tuple(TUPLE_REPLY, protocol, source, destination)
+}
+
+/// Asks for the entry whose first packet went from `source` to `destination`.
+pub(super) fn by_original(protocol: u8, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+    by_tuple(TUPLE_ORIGINAL, protocol, source, destination)
+}
+
+fn by_tuple(kind: u16, protocol: u8, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
     let mut out = header(Family::of(&source.ip()));
-    nest(&mut out, TUPLE_REPLY, |tuple| {
+    nest(&mut out, kind, |tuple| {
         nest(tuple, TUPLE_IP, |ip| {
             put_address(ip, [IP_V4_SOURCE, IP_V6_SOURCE], source.ip());
             put_address(ip, [IP_V4_DESTINATION, IP_V6_DESTINATION], destination.ip());

@@ -9,7 +9,7 @@ use super::finding::Gravity::{Blocked, Degraded, Notice, Open};
 type ReasonGroup = (&'static [Reason], Gravity, &'static str);
 
 /// Every reason belongs to one group; a test compares the groups with the reasons.
-const GROUPS: [ReasonGroup; 42] = [
+const GROUPS: [ReasonGroup; 44] = [
     (
         &[R::FailedOpen],
         Open,
@@ -152,6 +152,16 @@ const GROUPS: [ReasonGroup; 42] = [
         &[R::LinkStuck, R::NoLink],
         Degraded,
         "look at the interfaces of the node: ip link, and spec.preferred and spec.domain of the object",
+    ),
+    (
+        &[R::LinkNotRestored],
+        Degraded,
+        "let the host's manager configure the link that the message names, or add its routes: ip route",
+    ),
+    (
+        &[R::LinkMemoryLost],
+        Degraded,
+        "do what the message says: docs/isolation.md, A memory that cannot be read",
     ),
     (
         &[R::RadioNotBlocked],

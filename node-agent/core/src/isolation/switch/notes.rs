@@ -28,6 +28,29 @@ impl Turning<'_> {
         }
     }
 
+    /// A link in use that has not got back what it lost gets it before anything is asked by it.
+    pub(super) fn restore_links(&mut self) {
+        let rule = match &self.memory.phase {
+            SwitchPhase::Raising { switch, .. } | SwitchPhase::Confirming { switch, .. } => {
+                &switch.goal
+            }
+            SwitchPhase::Settled { allowed } => allowed,
+            SwitchPhase::Open | SwitchPhase::Preparing { .. } | SwitchPhase::Isolating { .. } => {
+                return;
+            }
+        };
+        let used = self
+            .uplinks
+            .iter()
+            .filter(|uplink| rule.allows(&uplink.members));
+        let lacking = used
+            .flat_map(|uplink| &uplink.up)
+            .filter(|name| self.memory.taken.contains_key(*name));
+        let acts = lacking.filter_map(|name| name.parse().ok());
+        let acts: Vec<UplinkAct> = acts.map(UplinkAct::Restore).collect();
+        self.acts.splice(0..0, acts);
+    }
+
     /// Another section is another order: what failed under the former one is tried again. It is remembered once the order is
     /// begun, so that one that is held is still a new one at the next turn.
     pub(super) fn note_order(&mut self) {

@@ -3,8 +3,9 @@
 use super::super::switch::CARRIER_WAIT;
 use super::super::{RemoteUse, Restoration};
 use super::Node;
+use postern_crds::conditions::Reason;
 use postern_crds::node_report::IsolationState;
-use postern_plan::host::AdminState;
+use postern_plan::host::{AdminState, LinkConfig};
 
 #[test]
 fn ports_of_a_bridge_and_parents_of_a_vlan_are_one_uplink_with_it() {
@@ -101,4 +102,54 @@ fn an_order_that_was_only_ever_held_gives_no_link_another_state_at_its_end() {
     node.set("eth1", AdminState::Up);
     assert_eq!(node.goes_back(), Restoration::Done);
     assert_eq!(node.up(), ["eth0", "eth1"].into());
+}
+
+/// A note of what a link lost when it was brought down.
+fn taken(node: &mut Node, link: &str) {
+    let config = LinkConfig {
+        device: link.parse().unwrap(),
+        addresses: Vec::new(),
+        routes: Vec::new(),
+    };
+    node.memory.taken.insert(link.to_owned(), config);
+}
+
+#[test]
+fn what_a_link_lost_is_put_back_until_it_is_there_and_its_lack_is_said() {
+    let mut node = Node::with(&["eth0", "eth1"], &["eth0"]);
+    node.settles();
+    taken(&mut node, "eth1");
+    node.unrestorable.insert("eth1".to_owned());
+    node.order(&["eth1"]);
+    let found = node.settles();
+    assert_eq!(node.up(), ["eth1"].into());
+    assert_eq!(
+        (found.state, found.reason),
+        (IsolationState::Deviating, Reason::LinkNotRestored)
+    );
+    node.unrestorable.clear();
+    assert_eq!(node.settles().state, IsolationState::Compliant);
+    assert!(node.memory.taken.is_empty(), "the next note is a new one");
+}
+
+#[test]
+fn what_a_link_lost_is_put_back_too_where_another_program_raised_it_before_the_switch_to_it() {
+    let mut node = Node::with(&["eth0", "eth1"], &["eth0"]);
+    node.settles();
+    taken(&mut node, "eth1");
+    node.set("eth0", AdminState::Down);
+    node.set("eth1", AdminState::Up);
+    node.order(&["eth1"]);
+    assert_eq!(node.settles().state, IsolationState::Compliant);
+    assert!(node.memory.taken.is_empty());
+}
+
+#[test]
+fn the_end_puts_back_what_a_link_lost_also_where_it_is_up_already() {
+    let mut node = Node::with(&["eth0", "eth1"], &["eth0"]);
+    node.settles();
+    taken(&mut node, "eth1");
+    node.set("eth1", AdminState::Up);
+    assert_eq!(node.goes_back(), Restoration::Done);
+    assert!(node.memory.taken.is_empty());
 }

@@ -1,6 +1,7 @@
 //! A node in memory whose links obey the acts of turns.
 
 mod links;
+mod model;
 mod random;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,8 @@ struct Node {
     now: Timestamp,
     /// Links that no act brings down.
     stuck: BTreeSet<String>,
+    /// Links that do not get back what they lost.
+    unrestorable: BTreeSet<String>,
     /// Links with nothing at their other end.
     unplugged: BTreeSet<String>,
     /// Acts in order, as `+name` and `-name`.
@@ -58,6 +61,7 @@ impl Node {
             answer: ConfirmAnswer::Awaited,
             now: Timestamp::UNIX_EPOCH,
             stuck: BTreeSet::new(),
+            unrestorable: BTreeSet::new(),
             unplugged: BTreeSet::new(),
             done: Vec::new(),
         }
@@ -112,6 +116,11 @@ impl Node {
         for act in turned.acts {
             match act {
                 UplinkAct::Ask => self.answer = self.answers,
+                UplinkAct::Restore(name) if self.unrestorable.contains(name.as_str()) => {}
+                UplinkAct::Restore(name) => {
+                    self.done.push(format!("*{name}"));
+                    self.memory.taken.remove(name.as_str());
+                }
                 UplinkAct::SetDown(name) if self.stuck.contains(name.as_str()) => {
                     self.done.push(format!("?{name}"));
                 }
@@ -131,7 +140,12 @@ impl Node {
     fn settles(&mut self) -> IsolationFinding {
         for _ in 0..40 {
             let turned = self.turn();
-            let acts = turned.acts.iter().any(|act| *act != UplinkAct::Ask);
+            let is_done = |act: &UplinkAct| match act {
+                UplinkAct::Ask => false,
+                UplinkAct::Restore(name) => !self.unrestorable.contains(name.as_str()),
+                UplinkAct::SetDown(_) | UplinkAct::SetUp(_) => true,
+            };
+            let acts = turned.acts.iter().any(is_done);
             let quiet = turned.memory == self.memory && !acts;
             let asks = turned.acts.contains(&UplinkAct::Ask) && self.answer != self.answers;
             let finding = turned.finding.clone();
@@ -155,6 +169,9 @@ impl Node {
                     UplinkAct::SetUp(name) => self.set(name.as_str(), AdminState::Up),
                     UplinkAct::SetDown(name) => self.set(name.as_str(), AdminState::Down),
                     UplinkAct::Ask => {}
+                    UplinkAct::Restore(name) => {
+                        self.memory.taken.remove(name.as_str());
+                    }
                 }
             }
         }
@@ -215,6 +232,15 @@ fn a_switch_that_nothing_answered_before_is_not_rolled_back_by_a_silence() {
     let found = node.passes(PREPARE_WAIT);
     assert_eq!(found.state, IsolationState::Compliant);
     assert_eq!(node.up(), ["eth1"].into());
+    assert!(
+        found.message.contains("nothing confirmed it"),
+        "{}",
+        found.message
+    );
+    node.answers = ConfirmAnswer::Answered;
+    node.order(&["eth0"]);
+    let found = node.settles();
+    assert_eq!(found.message, "eth0 is up and no other uplink");
 }
 
 #[test]
@@ -389,4 +415,25 @@ fn a_node_with_a_radio_that_is_not_blocked_is_never_compliant_unless_radios_are_
     assert_eq!(found.reason, Reason::RadioNotBlocked);
     node.isolation.radios = RadioRule::Ignored;
     assert_eq!(node.settles().state, IsolationState::Compliant);
+}
+
+#[test]
+fn a_new_order_in_a_switch_cuts_no_session_by_the_uplink_that_comes_up() {
+    let mut node = Node::with(&["eth0", "eth1"], &["eth0"]);
+    node.settles();
+    node.order(&["eth1"]);
+    while !matches!(node.memory.phase, SwitchPhase::Raising { .. }) {
+        let turned = node.turn();
+        node.carry_out(turned);
+    }
+    let turned = node.turn();
+    node.carry_out(turned);
+    node.remote.insert("eth1".to_owned(), RemoteUse::Ssh);
+    node.order(&["eth0"]);
+    let found = node.settles();
+    assert_eq!(found.state, IsolationState::Held, "{}", found.message);
+    assert_eq!(node.up(), ["eth1"].into(), "the switch has gone on");
+    node.remote.clear();
+    assert_eq!(node.settles().state, IsolationState::Compliant);
+    assert_eq!(node.up(), ["eth0"].into());
 }
