@@ -53,6 +53,16 @@ use crate::exit_node::LanAccess;
         json_path = ".status.pods.blocked"
     ),
     printcolumn(
+        name = "Observed",
+        type_ = "integer",
+        json_path = ".status.pods.observed"
+    ),
+    printcolumn(
+        name = "Enforcement",
+        type_ = "string",
+        json_path = ".spec.enforcement"
+    ),
+    printcolumn(
         name = "Priority",
         type_ = "integer",
         json_path = ".spec.priority",
@@ -148,7 +158,7 @@ pub struct EgressPolicySpec {
     #[serde(default)]
     pub audit: Audit,
 
-    /// Whether the policy blocks, or only counts and reports what it would block.
+    /// Whether the policy refuses what it does not allow, or only counts and reports it.
     #[serde(default)]
     pub enforcement: Enforcement,
 }
@@ -315,6 +325,6 @@ pub enum Enforcement {
     /// It blocks.
     #[default]
     Enforce,
-    /// It counts and reports, and blocks nothing.
+    /// What rules, `defaultAction` and `dns.mode` would refuse is counted and reported, and leaves by the exit.
     Observe,
 }

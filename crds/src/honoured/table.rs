@@ -249,8 +249,8 @@ pub const FIELDS: &[HonouredField] = &[
     ),
     policy(
         "spec.enforcement",
-        only(&["Enforce"]),
-        "every policy blocks; write enforcement: Enforce",
+        SINCE_FIRST,
+        "Observe needs the administrator's `ceiling.observe`; without it `Accepted=False, reason=NotPermitted`, and a policy that was accepted before is enforced. With Observe, what rules, `defaultAction` and `dns.mode` would refuse is counted and leaves by the exit: `FullyEnforced=False, reason=Observing`. What the exit guarantees is refused as with Enforce: another way out, an expired intent, foreign sources, special use, private ranges, port 853, resolvers over HTTPS, what is over a limit.",
     ),
     isolation(
         "spec.nodeSelector",

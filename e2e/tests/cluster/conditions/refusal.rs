@@ -43,18 +43,6 @@ const REFUSED: [(&str, &str, &str, Expected, &str); 5] = [
         "NotImplemented",
     ),
     (
-        "observed",
-        "eu",
-        "enforcement: Observe",
-        (
-            "Accepted",
-            "False",
-            "NotImplemented",
-            "spec.enforcement: Observe",
-        ),
-        "NotImplemented",
-    ),
-    (
         "newer",
         "eu",
         "schedule: night",

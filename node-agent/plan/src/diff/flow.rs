@@ -1,7 +1,7 @@
 //! Whose conntrack entries must go: an entry keeps the NAT and the direction that it was made with, whatever the rules
 //! say now.
 
-use postern_intent::body::TermsEstablishedFlows;
+use postern_intent::body::{Scope, TermsEnforcement, TermsEstablishedFlows};
 use postern_intent::{Body, ScopeId};
 
 use crate::desired::{AddressClass, Classified, Desired, names};
@@ -23,9 +23,13 @@ pub fn cuts(before: &Desired, after: &Desired, body: Option<&Body>) -> Cuts {
         }
     }
     let changed = |chain: String| rules_of(before, &chain) != rules_of(after, &chain);
+    // A policy that only observes cuts nothing: whatever its rules say, their flows leave by the same way.
     let keeps = |scope: &ScopeId| {
         body.and_then(|body| body.firewall.iter().find(|s| &s.id == scope))
-            .is_some_and(|scope| scope.terms.established_flows == TermsEstablishedFlows::Keep)
+            .is_some_and(|Scope { terms, .. }| {
+                terms.established_flows == TermsEstablishedFlows::Keep
+                    || terms.enforcement == TermsEnforcement::Observe
+            })
     };
     for (address, classified) in &after.classes {
         if let AddressClass::Scope(scope) = &classified.class

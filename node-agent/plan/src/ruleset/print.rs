@@ -106,6 +106,7 @@ impl fmt::Display for Target {
                 )
             }
             Self::KeepFlow(set) => write!(f, "update @{set} {{ ct id timeout {KEPT_FOR} }}"),
+            Self::Count(counter) => write!(f, "counter name {counter}"),
             Self::Continue => Ok(()),
         }
     }
@@ -271,7 +272,7 @@ impl fmt::Display for Edit {
         match &self.command {
             NftCommand::AddTable => writeln!(f, "add table {table}"),
             NftCommand::DeleteTable => writeln!(f, "delete table {table}"),
-            NftCommand::AddCounter(Counter(name)) => writeln!(f, "add counter {table} {name}"),
+            NftCommand::AddCounter { name } => writeln!(f, "add counter {table} {name}"),
             NftCommand::DeleteCounter { name } => writeln!(f, "delete counter {table} {name}"),
             NftCommand::AddSet { name, set_type } => {
                 let noun = set_type.noun();

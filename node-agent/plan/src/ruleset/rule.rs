@@ -138,6 +138,8 @@ pub enum Target {
     Keep(Family, String),
     /// The connection is put into this set, or stays there for longer. Where the set is full the rule ends here.
     KeepFlow(String),
+    /// A counter of this name counts the packet.
+    Count(String),
     Continue,
 }
 

@@ -9,7 +9,7 @@ use postern_crds::egress_policy as crd;
 use postern_crds::honoured;
 use postern_intent::body::{
     Access, DnsTerms, Rule, RulePortRange, RuleProtocol, ScopeFailureMode, Terms, TermsDnsMode,
-    TermsDnsRefusal, TermsEstablishedFlows, TermsLimits, TermsReplies,
+    TermsDnsRefusal, TermsEnforcement, TermsEstablishedFlows, TermsLimits, TermsReplies,
 };
 use postern_intent::special_use::is_private;
 use postern_intent::{ExitName, NamePattern, Prefix};
@@ -97,6 +97,10 @@ fn terms(object: &EgressPolicy) -> Result<PolicyTerms, SpecRefusal> {
             .map(limits)
             .transpose()?
             .unwrap_or_default(),
+        enforcement: match spec.enforcement {
+            crd::Enforcement::Enforce => TermsEnforcement::Enforce,
+            crd::Enforcement::Observe => TermsEnforcement::Observe,
+        },
     };
     check_names(&terms)?;
     Ok(PolicyTerms {
@@ -204,6 +208,12 @@ fn permitted(
             terms.route == PolicyRoute::NodeUplink,
             ceiling.node_uplink,
             "write type: Exit",
+        ),
+        (
+            "spec.enforcement",
+            asked.enforcement == TermsEnforcement::Observe,
+            ceiling.observe,
+            "write enforcement: Enforce",
         ),
     ];
     let not_permitted = |message: String| {

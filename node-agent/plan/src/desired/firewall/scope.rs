@@ -1,9 +1,11 @@
 //! One chain a scope, the same order in each: inside, lease, replies, other resolvers, kept connections, special use, LAN,
 //! rules, limits, the one way out.
 
+use std::collections::BTreeSet;
+
 use postern_intent::body::{
     Access, EgressPath, PortSpan, Rule, RuleProtocol, Scope, ServedExit, TermsDnsMode,
-    TermsEstablishedFlows, TermsReplies,
+    TermsEnforcement, TermsEstablishedFlows, TermsReplies,
 };
 use postern_intent::{IfName, Prefix};
 
@@ -16,7 +18,7 @@ use super::context::{Chains, FirewallContext};
 use super::guard::lease_rule;
 use super::limits;
 use super::names::{
-    OTHER_RESOLVER, flows_set, granted_set, halved, kept_set, named_chain, offered_chain,
+    self, OTHER_RESOLVER, flows_set, granted_set, halved, kept_set, named_chain, offered_chain,
     public_chain, scope_chain, way_chain,
 };
 use crate::desired::ranges::{aggregate, lan_ranges, of_family};
@@ -27,6 +29,10 @@ pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
         let way = limits::before_accept(way(context, scope), &scope.terms.limits);
         let way = remembering(scope, way);
         chains.plain(way_chain(&scope.id), way);
+        for counter in counters_of(scope) {
+            let count = FirewallRule::to(Target::Count(counter.clone()));
+            chains.plain(counter, vec![count, FirewallRule::to(out(scope))]);
+        }
         for (position, rule) in scope.terms.rules.iter().enumerate() {
             if !rule.names.is_empty() {
                 let rules = named(scope, position, rule);
@@ -68,17 +74,44 @@ fn policy(context: &FirewallContext<'_>, scope: &Scope) -> Vec<FirewallRule> {
                 lowered.extend(public.iter().flat_map(|rule| lower(rule, &out)));
                 lowered.extend(lower_names(scope, rule));
             }
-            Access::Deny => lowered.extend(lower(rule, &goto("refuse"))),
+            Access::Deny => lowered.extend(lower(rule, &denied(scope, Some(rule)))),
         }
         let meaning = RuleMeaning::PolicyRule(position);
         rules.extend(lowered.into_iter().map(|rule| rule.meaning(meaning)));
     }
     let otherwise = FirewallRule::to(match scope.terms.default_action {
         Access::Allow => out,
-        Access::Deny => goto("refuse"),
+        Access::Deny => denied(scope, None),
     });
     rules.push(otherwise.meaning(RuleMeaning::DefaultAction));
     rules
+}
+
+/// Where a destination goes that a rule denies, or no rule allows: a policy that only observes counts it and lets it out, as far as
+/// what is not the policy's own list lets it.
+fn denied(scope: &Scope, rule: Option<&Rule>) -> Target {
+    goto(match scope.terms.enforcement {
+        TermsEnforcement::Enforce => "refuse".to_owned(),
+        TermsEnforcement::Observe => names::observed(&scope.id, rule),
+    })
+}
+
+/// The counters of what the scope would refuse, if its policy only observes.
+pub(super) fn observed_counters(context: &FirewallContext<'_>) -> BTreeSet<String> {
+    let scopes = context.body().into_iter().flat_map(|body| &body.firewall);
+    scopes.flat_map(counters_of).collect()
+}
+
+fn counters_of(scope: &Scope) -> Vec<String> {
+    let is_blocked = matches!(scope.way, EgressPath::Blocked { .. });
+    if is_blocked || scope.terms.enforcement == TermsEnforcement::Enforce {
+        return Vec::new();
+    }
+    let rules = scope.terms.rules.iter();
+    let denying = rules.filter(|rule| rule.action == Access::Deny).map(Some);
+    let otherwise = (scope.terms.default_action == Access::Deny).then_some(None);
+    let all = denying.chain(otherwise);
+    all.map(|rule| names::observed(&scope.id, rule)).collect()
 }
 
 /// Does the scope let connections finish that a stricter policy would refuse?
