@@ -1,7 +1,6 @@
 //! What a user asks of a policy.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -279,7 +278,17 @@ pub struct Limits {
     /// Bytes of IP packets in a second, a number or a quantity such as `10Mi`; after a quiet second as many at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::text::bytes")]
-    pub bytes_per_second: Option<IntOrString>,
+    pub bytes_per_second: Option<ByteRate>,
+}
+
+/// Bytes in a second. Kubernetes' own type for an integer or a string reads no number above 2 147 483 647, and an object that cannot
+/// be read is worse than one that is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ByteRate {
+    Number(i64),
+    /// A quantity of Kubernetes without a fraction.
+    Quantity(String),
 }
 
 /// What happens to connections that a stricter policy would not have let out.

@@ -218,7 +218,7 @@ fn chains(rule: &FirewallRule) -> impl Iterator<Item = &str> {
 
 fn sets(rule: &FirewallRule) -> impl Iterator<Item = &str> {
     let map = match &rule.target {
-        Target::SaddrMap(_, map) | Target::Keep(_, map) | Target::KeepFlow(map) => {
+        Target::SaddrMap(_, map) | Target::Keep(_, map) | Target::KeepFlow(map, _) => {
             Some(map.as_str())
         }
         _ => None,

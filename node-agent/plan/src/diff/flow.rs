@@ -55,12 +55,12 @@ pub fn cuts(before: &Desired, after: &Desired, body: Option<&Body>) -> Cuts {
 /// goes out and not where.
 fn rules_of<'a>(desired: &'a Desired, chain: &str) -> Option<Vec<&'a FirewallRule>> {
     let rules = desired.ruleset.inet.chains.get(chain)?.rules.iter();
-    let is_limit = |rule: &FirewallRule| {
+    let is_other = |rule: &FirewallRule| {
         let mut fields = rule.matches.iter().flat_map(|one| &one.fields);
-        fields.any(|field| matches!(field, MatchField::Over(_)))
+        matches!(rule.target, Target::KeepFlow(..))
+            || fields.any(|field| matches!(field, MatchField::Over(_) | MatchField::Forgotten(_)))
     };
-    let judging =
-        rules.filter(|rule| !matches!(rule.target, Target::KeepFlow(_)) && !is_limit(rule));
+    let judging = rules.filter(|rule| !is_other(rule));
     Some(judging.collect())
 }
 

@@ -354,7 +354,7 @@ impl<S: HookInput> ChainWalk<'_, S> {
             Target::Jump(_)
                 | Target::Continue
                 | Target::Keep(..)
-                | Target::KeepFlow(_)
+                | Target::KeepFlow(..)
                 | Target::Count(_)
         );
         if decides {
@@ -407,7 +407,7 @@ impl<S: HookInput> ChainWalk<'_, S> {
             | Target::Continue
             | Target::SaddrMap(..)
             | Target::Keep(..)
-            | Target::KeepFlow(_) => None,
+            | Target::KeepFlow(..) => None,
         }
     }
 

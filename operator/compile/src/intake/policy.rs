@@ -2,7 +2,6 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use jiff::SignedDuration;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use postern_crds::EgressPolicy;
 use postern_crds::conditions::Reason;
 use postern_crds::egress_policy as crd;
@@ -256,15 +255,15 @@ fn limits(written: &crd::Limits) -> Result<TermsLimits, SpecRefusal> {
 }
 
 /// A number of bytes, or a quantity of Kubernetes without a fraction: the schema takes no other one.
-fn bytes(written: &IntOrString) -> Result<u64, SpecRefusal> {
+fn bytes(written: &crd::ByteRate) -> Result<u64, SpecRefusal> {
     let no_quantity = || {
         invalid(format!(
             "spec.limits.bytesPerSecond: {written:?} is no number of bytes such as 1048576 or 10Mi"
         ))
     };
     let text = match written {
-        IntOrString::Int(number) => return u64::try_from(*number).map_err(|_| no_quantity()),
-        IntOrString::String(text) => text,
+        crd::ByteRate::Number(number) => return u64::try_from(*number).map_err(|_| no_quantity()),
+        crd::ByteRate::Quantity(text) => text,
     };
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit: u64 = match text.strip_prefix(digits).unwrap_or_default() {

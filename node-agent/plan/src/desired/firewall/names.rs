@@ -49,6 +49,8 @@ pub const OVER_NEW_CONNECTIONS: Counter = Counter("over_new_connections");
 pub const OVER_PACKETS: Counter = Counter("over_packets");
 /// More bytes in a second than a limit of the pod's policy allows.
 pub const OVER_BYTES: Counter = Counter("over_bytes");
+/// A packet of a connection that a policy would keep and that the set of its scope has no room for.
+pub const KEEP_FULL: Counter = Counter("keep_full");
 /// Left by an exit that this node serves.
 pub const EXIT_OUT: Counter = Counter("exit_out");
 /// Refused by an exit that this node serves.
@@ -67,7 +69,7 @@ pub const ASKED: Counter = Counter("asked");
 pub const ISOLATED: Counter = Counter("isolated");
 
 /// Counters of the inet table.
-pub const COUNTERS: [Counter; 24] = [
+pub const COUNTERS: [Counter; 25] = [
     HOLD,
     BLOCKED,
     SERVICE,
@@ -90,6 +92,7 @@ pub const COUNTERS: [Counter; 24] = [
     OVER_NEW_CONNECTIONS,
     OVER_PACKETS,
     OVER_BYTES,
+    KEEP_FULL,
     EXIT_OUT,
     EXIT_DROP,
 ];

@@ -11,15 +11,15 @@ use postern_intent::{IfName, Prefix};
 
 use crate::desired::used_interface;
 use crate::host::Family;
-use crate::ruleset::rule::{goto, jump};
-use crate::ruleset::{FirewallRule, Match, MatchField, RuleMeaning, Target};
+use crate::ruleset::rule::{alone, goto, jump};
+use crate::ruleset::{FirewallRule, FlowLifetime, Match, MatchField, RuleMeaning, Target};
 
 use super::context::{Chains, FirewallContext};
 use super::guard::lease_rule;
 use super::limits;
 use super::names::{
-    self, OTHER_RESOLVER, flows_set, granted_set, halved, kept_set, named_chain, offered_chain,
-    public_chain, scope_chain, way_chain,
+    self, KEEP_FULL, OTHER_RESOLVER, flows_set, granted_set, halved, kept_set, named_chain,
+    offered_chain, public_chain, scope_chain, way_chain,
 };
 use crate::desired::ranges::{aggregate, lan_ranges, of_family};
 
@@ -142,16 +142,27 @@ fn kept(context: &FirewallContext<'_>, scope: &Scope) -> Vec<FirewallRule> {
     Family::BOTH.map(rule).into()
 }
 
-/// The way out with a rule before its last one, which puts the connection of what is let out into the set of the scope.
+/// The way out with rules before its last one, which put the connection of what is let out into the set of the scope.
 fn remembering(scope: &Scope, mut way: Vec<FirewallRule>) -> Vec<FirewallRule> {
     if keeps(scope)
         && let Some(accept) = way.pop_if(|last| last.target == Target::Accept)
     {
-        let keep = FirewallRule::to(Target::KeepFlow(flows_set(&scope.id)));
+        let set = flows_set(&scope.id);
         // Answered ones only: a scan would fill the set otherwise.
-        let keep = keep.when(MatchField::CtState.is("established"));
-        way.push(keep.when(MatchField::CtDirection.is("original")));
-        way.push(accept);
+        let answered = |target: Target, one: MatchField| {
+            FirewallRule::to(target)
+                .when(alone(one))
+                .when(MatchField::CtState.is("established"))
+                .when(MatchField::CtDirection.is("original"))
+        };
+        let keep = |lifetime| Target::KeepFlow(set.clone(), lifetime);
+        way.extend([
+            answered(keep(FlowLifetime::Lasting), MatchField::Lasting),
+            answered(keep(FlowLifetime::Ending), MatchField::Ending),
+            // A full set ends each of the two.
+            answered(Target::Continue, MatchField::Forgotten(set.clone())).counted(KEEP_FULL),
+            accept,
+        ]);
     }
     way
 }
