@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use postern_agent_core::ScopeStatus;
-use postern_crds::node_report::ObservedRule;
+use postern_crds::node_report::RuleCount;
 use postern_intent::body::PolicyRef;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -157,7 +157,7 @@ impl AgentMetrics {
     }
 
     /// What a rule of a policy that only observes would have refused.
-    pub fn would_refuse(&self, policy: &PolicyRef, rule: &ObservedRule) {
+    pub fn would_refuse(&self, policy: &PolicyRef, rule: &RuleCount) {
         let labels = RuleLabels {
             namespace: policy.namespace.to_string(),
             policy: policy.name.clone(),
@@ -207,7 +207,7 @@ mod tests {
 
     use postern_host_testing::fixture::client;
 
-    use super::{AgentMetrics, ObservedRule};
+    use super::{AgentMetrics, RuleCount};
 
     const DOCUMENT: &str = include_str!("../../docs/agent-metrics.md");
 
@@ -222,7 +222,7 @@ mod tests {
         metrics.reconciled("Timer");
         metrics.counted_packets("blocked", 1);
         let policy = &client().firewall[0].policy;
-        metrics.would_refuse(policy, &ObservedRule::default());
+        metrics.would_refuse(policy, &RuleCount::default());
         metrics.apiserver().is_used();
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();

@@ -1,5 +1,7 @@
 //! What a user asks of a policy.
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -289,6 +291,16 @@ pub enum ByteRate {
     Number(i64),
     /// A quantity of Kubernetes without a fraction.
     Quantity(String),
+}
+
+impl fmt::Display for ByteRate {
+    /// As it was written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Quantity(text) => text.fmt(f),
+        }
+    }
 }
 
 /// What happens to connections that a stricter policy would not have let out.

@@ -51,7 +51,7 @@ pub struct ScopeReport {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = OBSERVED_LISTED))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
-    pub observed: Vec<ObservedRule>,
+    pub observed: Vec<RuleCount>,
 }
 
 /// The rules of all scopes that a report lists under `observed`. The metric of the agent has all of them.
@@ -60,7 +60,7 @@ pub const OBSERVED_LISTED: usize = 128;
 /// What one rule of a policy would have refused.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ObservedRule {
+pub struct RuleCount {
     /// The rule: its name, or its place from 0 where it has none. Absent: `defaultAction`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::text::label_name")]

@@ -2,7 +2,7 @@
 
 use postern_agent::agent::Activation;
 use postern_agent_core::ScopeStatus;
-use postern_crds::node_report::{ObservedRule, Posture, ScopePods, ScopeState};
+use postern_crds::node_report::{Posture, RuleCount, ScopePods, ScopeState};
 use postern_intent::body::{Access, Body, Rule, TermsEnforcement};
 use postern_plan::desired::names;
 
@@ -67,7 +67,7 @@ async fn a_scope_that_only_observes_is_never_called_enforcing_and_its_rules_are_
 
     counts(&node, [7, 0]);
     node.runs(Activation::Timer).await;
-    let mail = ObservedRule {
+    let mail = RuleCount {
         rule: Some("mail".to_owned()),
         packets: 7,
     };

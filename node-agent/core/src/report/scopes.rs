@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use postern_crds::node_report::{
-    OBSERVED_LISTED, ObservedRule, SCOPES_LISTED, ScopePods, ScopePolicy, ScopeReport,
+    OBSERVED_LISTED, RuleCount, SCOPES_LISTED, ScopePods, ScopePolicy, ScopeReport,
 };
 use postern_intent::Body;
 use postern_intent::body::{EgressPath, PolicyRef, Scope, TermsEnforcement};
@@ -35,7 +35,7 @@ impl ReportInputs<'_> {
     /// What rules and default actions of policies that only observe would have refused, in packets, for the metric: those that
     /// would have refused nothing too.
     #[must_use]
-    pub fn observed(&self) -> Vec<(&PolicyRef, ObservedRule)> {
+    pub fn observed(&self) -> Vec<(&PolicyRef, RuleCount)> {
         let body = self.read_back.and_then(ReadBack::body);
         let scopes = body.into_iter().flat_map(|body| &body.firewall);
         let each = scopes.flat_map(|scope| {
@@ -45,7 +45,7 @@ impl ReportInputs<'_> {
         each.collect()
     }
 
-    fn observed_rules(&self, scope: &Scope) -> Vec<ObservedRule> {
+    fn observed_rules(&self, scope: &Scope) -> Vec<RuleCount> {
         let table = self.read_back.map(|read_back| read_back.observed());
         let Some(table) = table.and_then(|observed| observed.firewall.inet.as_ref()) else {
             return Vec::new();
@@ -53,7 +53,7 @@ impl ReportInputs<'_> {
         let rules = scope.terms.rules.iter().map(Some).chain([None]);
         let found = rules.filter_map(|rule| {
             let counter = names::observed(&scope.id, rule);
-            Some(ObservedRule {
+            Some(RuleCount {
                 rule: rule.map(|rule| rule.name.clone()),
                 packets: *table.counters.get(&counter)?,
             })

@@ -258,7 +258,7 @@ fn limits(written: &crd::Limits) -> Result<TermsLimits, SpecRefusal> {
 fn bytes(written: &crd::ByteRate) -> Result<u64, SpecRefusal> {
     let no_quantity = || {
         invalid(format!(
-            "spec.limits.bytesPerSecond: {written:?} is no number of bytes such as 1048576 or 10Mi"
+            "spec.limits.bytesPerSecond: {written} is no number of bytes such as 1048576 or 10Mi"
         ))
     };
     let text = match written {

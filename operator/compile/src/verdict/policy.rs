@@ -41,21 +41,21 @@ pub(super) fn verdict(
                 .plans
                 .get(&policy.uid)
                 .and_then(|plan| plan.way.exit().cloned()),
-            pods: counted(seen.pods, observes(context, policy)),
+            pods: counted(seen.pods, enforcement(context, policy)),
             nodes: seen.nodes.counts,
         },
     }
 }
 
-/// Does what is in force of the policy only count what it would refuse?
-fn observes(context: &LoweringContext<'_>, policy: &SnapshotPolicy) -> bool {
+/// The enforcement that is in force of the policy.
+fn enforcement(context: &LoweringContext<'_>, policy: &SnapshotPolicy) -> TermsEnforcement {
     let plan = context.plans.get(&policy.uid);
-    plan.is_some_and(|plan| plan.terms.enforcement == TermsEnforcement::Observe)
+    plan.map(|plan| plan.terms.enforcement).unwrap_or_default()
 }
 
 /// No pod of a policy that only observes is called enforced.
-fn counted(mut pods: PolicyPodCounts, observes: bool) -> PolicyPodCounts {
-    if observes {
+fn counted(mut pods: PolicyPodCounts, enforcement: TermsEnforcement) -> PolicyPodCounts {
+    if enforcement == TermsEnforcement::Observe {
         pods.observed = std::mem::take(&mut pods.enforced);
     }
     pods
@@ -250,15 +250,12 @@ fn leaving(
     seen: &PolicyReading<'_>,
 ) -> Finding {
     let kind = ConditionType::Ready;
-    let observes = observes(context, policy);
-    let reason = match observes {
-        true => Reason::Observing,
-        false => Reason::Ready,
-    };
-    let counted = if observes {
-        ", also where its rules refuse, which is only counted,"
-    } else {
-        ""
+    let (reason, counted) = match enforcement(context, policy) {
+        TermsEnforcement::Enforce => (Reason::Ready, ""),
+        TermsEnforcement::Observe => (
+            Reason::Observing,
+            ", also where its rules refuse, which is only counted,",
+        ),
     };
     let pods = match seen.pods.enforced {
         1 => format!("1 pod leaves{counted}"),
@@ -400,7 +397,7 @@ fn fully_enforced(
                 format!("sources are not bound on {}", first_names(&seen.unbinding)),
             ),
             None if !seen.uncut.is_empty() => uncut(kind, seen),
-            None if observes(context, policy) => Finding::no(
+            None if enforcement(context, policy) == TermsEnforcement::Observe => Finding::no(
                 kind,
                 Reason::Observing,
                 format!(
