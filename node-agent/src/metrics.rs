@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use postern_agent_core::ScopeStatus;
+use postern_crds::node_report::RuleCount;
+use postern_intent::body::PolicyRef;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -15,6 +17,14 @@ use crate::dns::DnsCounters;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Word {
     reason: String,
+}
+
+/// A rule of a policy that only observes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuleLabels {
+    namespace: String,
+    policy: String,
+    rule: String,
 }
 
 type LabelCounters = Family<Word, Counter>;
@@ -31,6 +41,7 @@ pub struct AgentMetrics {
     serial: Gauge,
     other_keys: Gauge,
     packets: LabelGauges,
+    would_refuse: Family<RuleLabels, Gauge>,
     apiserver: ApiMetrics,
     dns: DnsCounters,
 }
@@ -91,6 +102,11 @@ impl AgentMetrics {
             "Packets that the tables counted, by counter, since they were made anew",
             metrics.packets.clone(),
         );
+        registry.register(
+            "would_refuse_packets",
+            "Packets that policies which only observe would have refused, by rule, since the tables were made anew",
+            metrics.would_refuse.clone(),
+        );
         metrics.apiserver.register(&mut registry);
         metrics.dns.register(&mut registry);
         (metrics, Arc::new(registry))
@@ -135,6 +151,25 @@ impl AgentMetrics {
         self.packets.get_or_create(&word).set(packets);
     }
 
+    /// Forgets the rules of policies that only observe; those that are still there are told again.
+    pub fn forget_observed(&self) {
+        self.would_refuse.clear();
+    }
+
+    /// What a rule of a policy that only observes would have refused.
+    pub fn would_refuse(&self, policy: &PolicyRef, rule: &RuleCount) {
+        let labels = RuleLabels {
+            namespace: policy.namespace.to_string(),
+            policy: policy.name.clone(),
+            rule: rule
+                .rule
+                .clone()
+                .unwrap_or_else(|| "defaultAction".to_owned()),
+        };
+        let packets = i64::try_from(rule.packets).unwrap_or(i64::MAX);
+        self.would_refuse.get_or_create(&labels).set(packets);
+    }
+
     /// Metrics of the exchange with the API server.
     #[must_use]
     pub fn apiserver(&self) -> ApiMetrics {
@@ -170,7 +205,9 @@ mod tests {
 
     use prometheus_client::encoding::text::encode;
 
-    use super::AgentMetrics;
+    use postern_host_testing::fixture::client;
+
+    use super::{AgentMetrics, RuleCount};
 
     const DOCUMENT: &str = include_str!("../../docs/agent-metrics.md");
 
@@ -184,6 +221,8 @@ mod tests {
         metrics.transition("Enforced");
         metrics.reconciled("Timer");
         metrics.counted_packets("blocked", 1);
+        let policy = &client().firewall[0].policy;
+        metrics.would_refuse(policy, &RuleCount::default());
         metrics.apiserver().is_used();
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();

@@ -13,6 +13,7 @@ vocabulary! {
         Programmed: "The kernel carries what was asked for.",
         Ready: "Traffic leaves by the exit and by nothing else.",
         Enforced: "Every selected pod is enforced.",
+        Observing: "The policy only counts what its rules would refuse; what leaves does so by the exit.",
         Verified: "The kernel was read back and agrees.",
         Sealed: "The guard is in place and was read back.",
         Bound: "The plugin gave a binding for every pod that started.",

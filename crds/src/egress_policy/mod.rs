@@ -13,7 +13,7 @@ mod status;
 pub use dns::{Dns, DnsMode, DnsRefusal};
 pub use rule::{Action, Destination, PolicyRule, PortRange, Protocol};
 pub use spec::{
-    Audit, AuditLog, EgressPolicy, EgressPolicySpec, Enforcement, EstablishedFlows, ExitRef,
-    FailureMode, Inbound, Limits, Replies, Route, RouteType, SpecialUse,
+    Audit, AuditLog, ByteRate, EgressPolicy, EgressPolicySpec, Enforcement, EstablishedFlows,
+    ExitRef, FailureMode, Inbound, Limits, Replies, Route, RouteType, SpecialUse,
 };
 pub use status::{EgressPolicyStatus, NodeCounts, PodCounts};

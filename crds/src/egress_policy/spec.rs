@@ -1,7 +1,8 @@
 //! What a user asks of a policy.
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,16 @@ use crate::exit_node::LanAccess;
         name = "Blocked",
         type_ = "integer",
         json_path = ".status.pods.blocked"
+    ),
+    printcolumn(
+        name = "Observed",
+        type_ = "integer",
+        json_path = ".status.pods.observed"
+    ),
+    printcolumn(
+        name = "Enforcement",
+        type_ = "string",
+        json_path = ".spec.enforcement"
     ),
     printcolumn(
         name = "Priority",
@@ -148,7 +159,7 @@ pub struct EgressPolicySpec {
     #[serde(default)]
     pub audit: Audit,
 
-    /// Whether the policy blocks, or only counts and reports what it would block.
+    /// Whether the policy refuses what it does not allow, or only counts and reports it.
     #[serde(default)]
     pub enforcement: Enforcement,
 }
@@ -269,7 +280,27 @@ pub struct Limits {
     /// Bytes of IP packets in a second, a number or a quantity such as `10Mi`; after a quiet second as many at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::text::bytes")]
-    pub bytes_per_second: Option<IntOrString>,
+    pub bytes_per_second: Option<ByteRate>,
+}
+
+/// Bytes in a second. Kubernetes' own type for an integer or a string reads no number above 2 147 483 647, and an object that cannot
+/// be read is worse than one that is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ByteRate {
+    Number(i64),
+    /// A quantity of Kubernetes without a fraction.
+    Quantity(String),
+}
+
+impl fmt::Display for ByteRate {
+    /// As it was written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Quantity(text) => text.fmt(f),
+        }
+    }
 }
 
 /// What happens to connections that a stricter policy would not have let out.
@@ -315,6 +346,6 @@ pub enum Enforcement {
     /// It blocks.
     #[default]
     Enforce,
-    /// It counts and reports, and blocks nothing.
+    /// What rules, `defaultAction` and `dns.mode` would refuse is counted and reported, and leaves by the exit.
     Observe,
 }

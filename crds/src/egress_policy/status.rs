@@ -46,9 +46,13 @@ pub struct PodCounts {
     #[serde(default)]
     pub selected: u32,
 
-    /// Those that leave by the exit and by nothing else, on nodes that are programmed.
+    /// Those that leave by the exit, by nothing else and as the rules allow, on nodes that are programmed.
     #[serde(default)]
     pub enforced: u32,
+
+    /// Those that leave by the exit and by nothing else, and whose policy only counts what its rules would refuse.
+    #[serde(default)]
+    pub observed: u32,
 
     /// Those that have no way out now, on nodes that are programmed.
     #[serde(default)]

@@ -240,7 +240,7 @@ pub const FIELDS: &[HonouredField] = &[
     policy(
         "spec.establishedFlows",
         SINCE_FIRST,
-        "With Keep, a connection that was not let out while the policy said Keep, or that the kernel has no room to remember (65 536 of a policy on a node), ends when the rules no longer allow it. Another exit, another policy, a blocked pod, an expired intent and a deleted policy end every one.",
+        "With Keep, a connection that was not let out while the policy said Keep, or that the kernel has no room to remember (262 144 of a policy on a node; the counter `keep_full` tells it), or that was idle for three hours, ends when the rules no longer allow it. Another exit, another policy, a blocked pod, an expired intent and a deleted policy end every one.",
     ),
     policy(
         "spec.audit.log",
@@ -249,8 +249,8 @@ pub const FIELDS: &[HonouredField] = &[
     ),
     policy(
         "spec.enforcement",
-        only(&["Enforce"]),
-        "every policy blocks; write enforcement: Enforce",
+        SINCE_FIRST,
+        "Observe needs the administrator's `ceiling.observe`; without it `Accepted=False, reason=NotPermitted`, and a policy that was accepted before is enforced. With Observe, what rules, `defaultAction` and `dns.mode` would refuse is counted and leaves by the exit: `FullyEnforced=False, reason=Observing`. What the exit guarantees is refused as with Enforce: another way out, an expired intent, foreign sources, special use, private ranges, port 853, resolvers over HTTPS, what is over a limit.",
     ),
     isolation(
         "spec.nodeSelector",

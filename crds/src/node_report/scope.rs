@@ -46,6 +46,28 @@ pub struct ScopeReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ScopePods")]
     pub pods: Option<ScopePods>,
+
+    /// What a policy that only observes would have refused, by rule; rules that would have refused nothing are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = OBSERVED_LISTED))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub observed: Vec<RuleCount>,
+}
+
+/// The rules of all scopes that a report lists under `observed`. The metric of the agent has all of them.
+pub const OBSERVED_LISTED: usize = 128;
+
+/// What one rule of a policy would have refused.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleCount {
+    /// The rule: its name, or its place from 0 where it has none. Absent: `defaultAction`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::text::label_name")]
+    pub rule: Option<String>,
+
+    /// Packets since the tables of the node were made anew.
+    pub packets: u64,
 }
 
 /// What may flow right now.
@@ -72,6 +94,8 @@ pub enum ScopeState {
     Unclaimed,
     /// Traffic leaves by the exit and by nothing else.
     Enforcing,
+    /// Traffic leaves by the exit and by nothing else, and the policy only counts what its rules would refuse.
+    Observing,
     /// Enforced, but something that is not needed for it is wrong.
     Degraded,
     /// Nothing leaves.
@@ -123,9 +147,14 @@ pub struct ScopePolicy {
 #[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScopePods {
-    /// Pods whose packets leave by the exit and by nothing else, read back.
+    /// Pods whose packets leave by the exit, by nothing else and as the rules allow, read back.
     #[serde(default)]
     pub enforced: u32,
+
+    /// Pods whose packets leave by the exit and by nothing else, read back, and whose policy only counts what its rules would
+    /// refuse.
+    #[serde(default)]
+    pub observed: u32,
 
     /// Pods that have no way out.
     #[serde(default)]

@@ -1,5 +1,6 @@
 //! Schemas of names, durations, keys and counts.
 
+use postern_intent::body::TermsLimits;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
@@ -188,6 +189,7 @@ pub fn bytes(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "x-kubernetes-int-or-string": true,
         "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "maximum": TermsLimits::MOST_BYTES,
         "maxLength": 20,
         "pattern": "^([1-9][0-9]{0,9}|[1-9][0-9]{0,6}(k|Ki)|[1-9][0-9]{0,3}(M|Mi)|([1-9]|1[0-6])(G|Gi))$",
         "x-kubernetes-validations": [{

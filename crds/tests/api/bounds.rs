@@ -115,6 +115,7 @@ fn conditions_are_keyed_by_type_in_every_kind() {
 #[case::days("EgressPolicy", ("/spec/failOpenAfter", json!("3 days")), ".spec.failOpenAfter: pattern")]
 #[case::bytes("EgressPolicy", ("/spec/limits", json!({"bytesPerSecond": "10MB"})), ".spec.limits.bytesPerSecond: pattern")]
 #[case::more_bytes_than_a_kernel_counts("EgressPolicy", ("/spec/limits", json!({"bytesPerSecond": "17Gi"})), ".spec.limits.bytesPerSecond: pattern")]
+#[case::more_bytes_than_a_kernel_counts_as_a_number("EgressPolicy", ("/spec/limits", json!({"bytesPerSecond": 17_179_869_185_i64})), ".spec.limits.bytesPerSecond: maximum")]
 #[case::no_bytes("EgressPolicy", ("/spec/limits", json!({"bytesPerSecond": "0"})), ".spec.limits.bytesPerSecond: pattern")]
 #[case::priority("EgressPolicy", ("/spec/priority", json!(-1)), ".spec.priority: minimum")]
 #[case::mtu_below_ipv6("ExitNode", ("/spec/mtu", json!(1279)), ".spec.mtu: minimum")]

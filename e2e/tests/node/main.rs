@@ -34,6 +34,7 @@ mod leaks_policies;
 mod limits;
 mod machine;
 mod names;
+mod observe;
 mod one_family;
 mod opening;
 mod pod_start;

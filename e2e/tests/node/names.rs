@@ -19,7 +19,7 @@ fn named(resolver: IpAddr, to: &str) -> String {
 }
 
 /// The name in the world that is this address.
-fn name_of(address: IpAddr) -> String {
+pub(crate) fn name_of(address: IpAddr) -> String {
     let label = match address {
         IpAddr::V4(four) => format!("a-{}", four.to_string().replace('.', "-")),
         IpAddr::V6(six) => {

@@ -29,9 +29,11 @@ pub fn scope_posture(
     };
     let way_chain = names::way_chain(&scope.id);
     let ways_out = [way_chain.clone(), names::public_chain(&scope.id)];
-    let leads_out = rules(&names::scope_chain(&scope.id))
-        .iter()
-        .any(|rule| matches!(&rule.target, Target::Goto(chain) if ways_out.contains(chain)));
+    let goes_out = |rule: &FirewallRule| matches!(&rule.target, Target::Goto(chain) if ways_out.contains(chain));
+    // A policy that only observes counts what it would refuse, and lets it out behind its counter.
+    let counts_out = |rule: &FirewallRule| matches!(&rule.target, Target::Goto(chain) if rules(chain).iter().any(goes_out));
+    let mut own = rules(&names::scope_chain(&scope.id)).iter();
+    let leads_out = own.any(|rule| goes_out(rule) || counts_out(rule));
     let way = rules(&way_chain);
     let accepts = way.iter().any(|rule| rule.target == Target::Accept);
     // Every chain with a way out asks for the lease first.

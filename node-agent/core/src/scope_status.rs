@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use postern_crds::conditions::Reason;
 use postern_crds::node_report::ScopeState;
-use postern_intent::body::{BlockedReason, EgressPath};
+use postern_intent::body::{BlockedReason, EgressPath, TermsEnforcement};
 use postern_plan::check::Seal;
 
 use crate::exit_loss::{ExitLoss, ExitReading};
@@ -18,6 +18,8 @@ pub enum ScopeStatus {
     Unclaimed,
     /// Traffic leaves by the exit, and by nothing else.
     Enforcing,
+    /// Traffic leaves by the exit and by nothing else, and the policy only counts what its rules would refuse.
+    Observing,
     /// The guard holds, and the way out does not stand whole or could not be read.
     Degraded,
     /// Nothing leaves, or, where the seal does not hold, nothing could be blocked.
@@ -95,12 +97,22 @@ impl ScopeStatus {
         }
     }
 
+    /// The status of a scope of a policy with this enforcement: what only observes is never called enforcing.
+    #[must_use]
+    pub const fn under(self, enforcement: TermsEnforcement) -> Self {
+        match (self, enforcement) {
+            (Self::Enforcing, TermsEnforcement::Observe) => Self::Observing,
+            _ => self,
+        }
+    }
+
     /// The status as the report names it.
     #[must_use]
     pub const fn state(&self) -> ScopeState {
         match self {
             Self::Unclaimed => ScopeState::Unclaimed,
             Self::Enforcing => ScopeState::Enforcing,
+            Self::Observing => ScopeState::Observing,
             Self::Degraded => ScopeState::Degraded,
             Self::Blocked { .. } => ScopeState::Blocked,
             Self::FailedOpen { .. } => ScopeState::FailedOpen,
@@ -117,6 +129,7 @@ impl ScopeStatus {
         match self {
             Self::Unclaimed => "Unclaimed",
             Self::Enforcing => "Enforcing",
+            Self::Observing => "Observing",
             Self::Degraded => "Degraded",
             Self::Blocked { .. } => "Blocked",
             Self::FailedOpen { .. } => Self::FAILED_OPEN,
@@ -129,6 +142,7 @@ impl ScopeStatus {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Enforcing => Reason::Enforced,
+            Self::Observing => Reason::Observing,
             Self::Degraded => Reason::Mismatch,
             Self::Blocked {
                 seal: Seal::NotSealed,

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use postern_intent::body::{
     Access, BlockedReason, Body, Class, EgressPath, Rule, RulePortRange, RuleProtocol, Scope,
-    TermsDnsMode, TermsEstablishedFlows, TermsLimits, TermsReplies,
+    TermsDnsMode, TermsEnforcement, TermsEstablishedFlows, TermsLimits, TermsReplies,
 };
 use postern_intent::{Address, Prefix};
 use postern_plan::Desired;
@@ -232,6 +232,9 @@ fn edit(dice: &mut Dice, body: &mut Body) {
     }
     if body.nat.is_empty() && dice.one_in(6) {
         scope.way = EgressPath::NodeUplink;
+    }
+    if dice.one_in(3) {
+        scope.terms.enforcement = TermsEnforcement::Observe;
     }
     if dice.one_in(3) {
         scope.terms.established_flows = TermsEstablishedFlows::Keep;

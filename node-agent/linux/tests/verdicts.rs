@@ -367,8 +367,12 @@ async fn compare(node: &Node, dice: &mut Dice, first: u32, seed: u64) -> usize {
     }
     node.read_all(&mut left).await;
     let evaluator = evaluator(&scene);
+    let mut counted = BTreeMap::new();
     for (number, packet) in &sent {
         let passage = evaluator.forwarded(packet);
+        for counter in passage.observed {
+            *counted.entry(counter).or_insert(0) += 1;
+        }
         let expected = match &passage.end {
             PathEnd::Left { oif, .. } => Some(oif.as_str()),
             _ => None,
@@ -380,7 +384,23 @@ async fn compare(node: &Node, dice: &mut Dice, first: u32, seed: u64) -> usize {
             passage.traces
         );
     }
+    for counter in &scene.desired.ruleset.inet.observed {
+        let expected = counted.get(counter).copied().unwrap_or_default();
+        assert_eq!(packets_of(counter), expected, "POSTERN_SEED={seed}");
+    }
     left.len()
+}
+
+/// What the kernel's counter of this name counted.
+fn packets_of(counter: &str) -> u64 {
+    let output = Command::new("nft")
+        .args(["list", "counter", "inet", "postern", counter])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut words = text.split_whitespace();
+    words.find(|word| *word == "packets");
+    words.next().unwrap().parse().unwrap()
 }
 
 #[test]

@@ -29,6 +29,10 @@ impl<H: Host> Agent<H> {
                 self.output.metrics.counted_packets(counter, *packets);
             }
         }
+        self.output.metrics.forget_observed();
+        for (policy, rule) in inputs.observed() {
+            self.output.metrics.would_refuse(policy, &rule);
+        }
         status.conditions = self.output.report.conditions();
         for finding in findings {
             postern_crds::conditions::set(&mut status.conditions, &finding, None, now);

@@ -77,7 +77,8 @@ impl<H: Host> Agent<H> {
                 loss,
                 way,
             },
-        );
+        )
+        .under(scope.terms.enforcement);
         self.set_status(&scope.id, status, now);
         if let Some(track) = self.kernel.scopes.get_mut(&scope.id) {
             track.loss = loss;

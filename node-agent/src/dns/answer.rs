@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use postern_host::ports::TransportProtocol;
-use postern_intent::body::{self, TermsDnsMode};
+use postern_intent::body::{self, TermsDnsMode, TermsEnforcement};
 use postern_plan::desired::dns::{DnsEntry, DnsPlan};
 use postern_plan::desired::{AskedResolver, NamedRule};
 use postern_plan::host::Family;
@@ -112,8 +112,11 @@ impl<N: DnsNode> Desk<N> {
         let decision = self.decide(asker.client, &question, asked)?;
         let (answer, mut outcome) = carry_out(asker.protocol, &decision, &question, message).await;
         let answer = match outcome {
-            QuestionOutcome::Exit => {
-                let judged = self.bring(asker.client, &question, message, answer).await?;
+            QuestionOutcome::Exit | QuestionOutcome::WouldRefuse => {
+                let brought = (answer, outcome);
+                let judged = self
+                    .bring(asker.client, &question, message, brought)
+                    .await?;
                 outcome = judged.1;
                 judged.0
             }
@@ -130,7 +133,7 @@ impl<N: DnsNode> Desk<N> {
         client: SocketAddr,
         question: &DnsQuestion,
         message: &[u8],
-        answer: Vec<u8>,
+        (answer, brought): (Vec<u8>, QuestionOutcome),
     ) -> Option<(Vec<u8>, QuestionOutcome)> {
         let judged =
             self.with_entry(client, |entry, plan| judge(entry, plan, question, &answer))?;
@@ -138,20 +141,25 @@ impl<N: DnsNode> Desk<N> {
             Some((question.answer(message, code), outcome))
         };
         match judged {
-            JudgedAnswer::Free => Some((answer, QuestionOutcome::Exit)),
+            JudgedAnswer::Free => Some((answer, brought)),
             JudgedAnswer::Refused(code, outcome) => ended((code, outcome)),
-            JudgedAnswer::Granting { answer, grants } if grants.is_empty() => {
-                Some((answer, QuestionOutcome::Exit))
+            JudgedAnswer::Granting { answer, grants, .. } if grants.is_empty() => {
+                Some((answer, brought))
             }
-            JudgedAnswer::Granting { answer, grants } => match self.node.grant(grants).await {
-                Ok(()) => Some((answer, QuestionOutcome::Exit)),
-                Err(error) => {
+            JudgedAnswer::Granting {
+                answer,
+                grants,
+                enforcement,
+            } => match (self.node.grant(grants).await, enforcement) {
+                (Ok(()), _) => Some((answer, brought)),
+                (Err(error), TermsEnforcement::Enforce) => {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "an answer is withheld"
                     );
                     ended((Code::Failed, QuestionOutcome::NotGranted))
                 }
+                (Err(_), TermsEnforcement::Observe) => Some((answer, QuestionOutcome::NotGranted)),
             },
         }
     }
@@ -215,25 +223,33 @@ enum JudgedAnswer {
     Granting {
         answer: Vec<u8>,
         grants: Vec<Grant>,
+        enforcement: TermsEnforcement,
     },
 }
 
 fn judge(entry: &DnsEntry, plan: &DnsPlan, question: &DnsQuestion, answer: &[u8]) -> JudgedAnswer {
+    let observes = entry.observes();
     match entry.mode {
         TermsDnsMode::Forward => return JudgedAnswer::Free,
+        TermsDnsMode::Block if observes => return JudgedAnswer::Free,
         TermsDnsMode::Block => {
             return JudgedAnswer::Refused(Code::Refused, QuestionOutcome::Blocked);
         }
         TermsDnsMode::Filter => {}
     }
     let rules = entry.names.allowing(&question.canonical_name());
-    if rules.is_empty() {
+    // An answer for a name that no rule allows grants nothing, so that the counters of the rules see what it leads to.
+    if rules.is_empty() && !observes {
         return JudgedAnswer::Refused(refusal(entry), QuestionOutcome::NameRefused);
     }
     match filter(question, answer, |address| plan.may_bring(entry, address)) {
         FilteredAnswer::Brought { answer, addresses } => JudgedAnswer::Granting {
             answer,
             grants: grants_of(&rules, &addresses),
+            enforcement: match observes {
+                true => TermsEnforcement::Observe,
+                false => TermsEnforcement::Enforce,
+            },
         },
         FilteredAnswer::Refused => {
             JudgedAnswer::Refused(refusal(entry), QuestionOutcome::AddressRefused)
@@ -271,7 +287,11 @@ async fn carry_out(
             ask(protocol, ResolverPath::Plain, resolvers, question, message).await,
             QuestionOutcome::Cluster,
         ),
-        DnsDecision::Exit { exit, resolvers } => (
+        DnsDecision::Exit {
+            exit,
+            resolvers,
+            outcome,
+        } => (
             ask(
                 protocol,
                 ResolverPath::Exit(exit),
@@ -280,7 +300,7 @@ async fn carry_out(
                 message,
             )
             .await,
-            QuestionOutcome::Exit,
+            *outcome,
         ),
     };
     match answer {

@@ -12,6 +12,8 @@ pub enum QuestionOutcome {
     Cluster,
     /// A resolver answered through the exit.
     Exit,
+    /// A resolver answered through the exit, and the policy, which only observes, would have refused the question.
+    WouldRefuse,
     /// The scope asks for no names outside the cluster: `REFUSED`.
     Blocked,
     /// No rule of the scope allows the name: `NXDOMAIN` or `REFUSED`, by `dns.refusal` of the policy.
@@ -20,7 +22,7 @@ pub enum QuestionOutcome {
     ResolverName,
     /// An allowed name led to addresses that no answer may bring, and to no other one: answered as a name that is refused.
     AddressRefused,
-    /// The kernel could not be made to let connections to the addresses of an answer through: `SERVFAIL`.
+    /// The kernel could not be made to let connections to the addresses of an answer through: `SERVFAIL`, unless the policy only observes.
     NotGranted,
     /// What a resolver answered for an allowed name cannot be read: `SERVFAIL`.
     UnreadableAnswer,
@@ -44,9 +46,10 @@ pub enum QuestionOutcome {
 
 impl QuestionOutcome {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Cluster,
         Self::Exit,
+        Self::WouldRefuse,
         Self::Blocked,
         Self::NameRefused,
         Self::ResolverName,
@@ -69,6 +72,7 @@ impl QuestionOutcome {
         match self {
             Self::Cluster => "cluster",
             Self::Exit => "exit",
+            Self::WouldRefuse => "would-refuse",
             Self::Blocked => "blocked",
             Self::NameRefused => "name-refused",
             Self::ResolverName => "resolver-name",

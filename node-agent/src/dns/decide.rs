@@ -24,6 +24,8 @@ pub(super) enum DnsDecision {
     Exit {
         exit: DnsExit,
         resolvers: Vec<SocketAddr>,
+        /// What it is counted as once a resolver has answered.
+        outcome: QuestionOutcome,
     },
     /// It is answered here.
     Here {
@@ -43,8 +45,7 @@ pub(super) enum NodeNeed {
 
 /// What is needed for this question.
 pub(super) fn need(question: &DnsQuestion, entry: &DnsEntry, plan: &DnsPlan) -> NodeNeed {
-    let by_address = entry.upstreams.is_empty() && entry.mode == TermsDnsMode::Forward;
-    if by_address && !is_clusters(question, plan) {
+    if entry.follows_choice() && !is_clusters(question, plan) {
         NodeNeed::AskedAddress
     } else {
         NodeNeed::Nothing
@@ -74,15 +75,24 @@ pub(super) fn decide(
             ),
         };
     }
-    if entry.mode == TermsDnsMode::Filter
-        && let Some(refused) = filtered(&question.canonical_name(), entry, plan)
-    {
-        return refused;
+    let mut outcome = QuestionOutcome::Exit;
+    if entry.mode == TermsDnsMode::Filter {
+        match filtered(&question.canonical_name(), entry, plan) {
+            Some(refused) if refused.1 == QuestionOutcome::NameRefused && entry.observes() => {
+                outcome = QuestionOutcome::WouldRefuse;
+            }
+            Some((code, outcome)) => return here(code, outcome),
+            None => {}
+        }
     }
     match plan.outside(entry, lease, asked, Some(fallback)) {
         Ok(asked) => DnsDecision::Exit {
             exit: asked.exit.clone(),
             resolvers: asked.resolvers,
+            outcome: match asked.observed {
+                Some(_) => QuestionOutcome::WouldRefuse,
+                None => outcome,
+            },
         },
         Err(NotAsked::Refused | NotAsked::ResolverRefused) => {
             here(Code::Refused, QuestionOutcome::Blocked)
@@ -97,14 +107,14 @@ pub(super) fn decide(
 const CANARY: &str = "use-application-dns.net";
 
 /// What becomes of a name at once where names are filtered. A resolver over HTTPS would answer for every other name.
-fn filtered(name: &str, entry: &DnsEntry, plan: &DnsPlan) -> Option<DnsDecision> {
+fn filtered(name: &str, entry: &DnsEntry, plan: &DnsPlan) -> Option<(Code, QuestionOutcome)> {
     if name == CANARY {
-        return Some(here(Code::NoName, QuestionOutcome::ResolverName));
+        return Some((Code::NoName, QuestionOutcome::ResolverName));
     }
     if plan.is_resolver_name(name) {
-        return Some(here(refusal(entry), QuestionOutcome::ResolverName));
+        return Some((refusal(entry), QuestionOutcome::ResolverName));
     }
-    let refused = || here(refusal(entry), QuestionOutcome::NameRefused);
+    let refused = || (refusal(entry), QuestionOutcome::NameRefused);
     entry.names.allowing(name).is_empty().then(refused)
 }
 
@@ -204,6 +214,7 @@ mod tests {
         DnsDecision::Exit {
             exit: exit(),
             resolvers: vec![resolver.parse().unwrap()],
+            outcome: QuestionOutcome::Exit,
         }
     }
 

@@ -89,6 +89,9 @@ fn without_times(status: &NodeReportStatus) -> NodeReportStatus {
     let mut still = status.clone();
     still.verified_at = None;
     still.counters.retain(|name, _| !name.starts_with(PACKETS));
+    for scope in &mut still.scopes {
+        scope.observed.clear();
+    }
     for exit in &mut still.exits {
         exit.last_handshake = None;
     }

@@ -25,6 +25,7 @@ fn body() -> Body {
 fn pods(enforced: u32, blocked: u32, unenforceable: u32) -> Option<ScopePods> {
     Some(ScopePods {
         enforced,
+        observed: 0,
         blocked,
         unenforceable,
     })

@@ -102,7 +102,7 @@ async fn a_node_whose_kernel_has_no_lock_is_released_whole() {
 }
 
 /// A flow that this address opened to the world.
-fn flow_of(address: &str) -> Flow {
+pub(crate) fn flow_of(address: &str) -> Flow {
     let socket = |text: &str| text.parse::<SocketAddr>().unwrap();
     let (client, world) = (
         socket(&format!("{address}:40000")),

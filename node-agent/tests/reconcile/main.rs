@@ -22,6 +22,7 @@ mod keys;
 mod letting_go;
 mod lost;
 mod node;
+mod observing;
 mod renewals;
 mod surroundings;
 mod time;

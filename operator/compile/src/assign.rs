@@ -32,6 +32,11 @@ pub(crate) struct AssignedPod<'a> {
     pub(crate) addresses: BTreeSet<Address>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
 /// Pods of one policy.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,6 +45,9 @@ pub struct PolicyPodCounts {
     pub selected: u32,
     /// Pods that leave by the exit and by nothing else, as their nodes report.
     pub enforced: u32,
+    /// Pods that leave by the exit and by nothing else, as their nodes report, of a policy that only observes.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub observed: u32,
     /// Pods that are blocked, as their nodes report.
     pub blocked: u32,
     /// Pods that it selects and another policy decides about.

@@ -156,6 +156,7 @@ fn ceiling(written: &WrittenCeiling, default: &Ceiling) -> Ceiling {
         upstreams: permission(written.upstreams, default.upstreams),
         fail_open: permission(written.fail_open, default.fail_open),
         node_uplink: permission(written.node_uplink, default.node_uplink),
+        observe: permission(written.observe, default.observe),
         priority: written.priority.unwrap_or(default.priority),
     }
 }
@@ -218,7 +219,7 @@ tunnels: {ranges: [198.18.0.0/16], ports: {start: 1, end: 2}, mtu: 1400, keepali
 validity: 2h
 refresh: 10m
 envelopeBudget: 1000
-ceiling: {lan: Withheld, specialUse: Withheld, upstreams: Withheld, failOpen: Withheld, nodeUplink: Withheld, priority: 7}
+ceiling: {lan: Withheld, specialUse: Withheld, upstreams: Withheld, failOpen: Withheld, nodeUplink: Withheld, observe: Withheld, priority: 7}
 gate: {pods: 1, percent: 2, window: 3m}
 ";
         let read = parse(text).expect("settings");

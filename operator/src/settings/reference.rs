@@ -169,6 +169,7 @@ fn defaults() -> Value {
             "upstreams": permission(ceiling.upstreams),
             "failOpen": permission(ceiling.fail_open),
             "nodeUplink": permission(ceiling.node_uplink),
+            "observe": permission(ceiling.observe),
             "priority": ceiling.priority,
         },
         "gate": {"pods": gate.pods, "percent": gate.percent, "window": format!("{:#}", gate.window)},

@@ -148,6 +148,10 @@ pub(super) struct WrittenCeiling {
     #[schemars(with = "WrittenPermission")]
     pub(super) node_uplink: Option<WrittenPermission>,
 
+    /// Whether a policy may set `enforcement: Observe`.
+    #[schemars(with = "WrittenPermission")]
+    pub(super) observe: Option<WrittenPermission>,
+
     /// The highest `priority` of a policy.
     #[schemars(with = "i32")]
     pub(super) priority: Option<i32>,

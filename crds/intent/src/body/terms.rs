@@ -29,6 +29,9 @@ pub struct Terms {
     /// How much each pod may send.
     #[serde(default, skip_serializing_if = "TermsLimits::is_empty")]
     pub limits: TermsLimits,
+    /// Whether the rules, the default action and the mode of names refuse, or only count what they would refuse.
+    #[serde(default, skip_serializing_if = "TermsEnforcement::is_enforce")]
+    pub enforcement: TermsEnforcement,
 }
 
 impl Terms {
@@ -53,6 +56,7 @@ impl Terms {
                 packets_per_second: None,
                 bytes_per_second: None,
             },
+            enforcement: TermsEnforcement::Enforce,
         }
     }
 }
@@ -63,6 +67,23 @@ pub enum TermsReplies {
     /// Go back the way they came, if the connection came by a service of this node.
     Services,
     None,
+}
+
+/// Whether a scope refuses what its rules, its default action and its mode of names do not allow. What the exit guarantees does not
+/// depend on it: the way out, the lease, sources, special use, the LAN, other ways to resolve names, limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum TermsEnforcement {
+    #[default]
+    Enforce,
+    /// It counts what it would refuse, and lets it out.
+    Observe,
+}
+
+impl TermsEnforcement {
+    #[must_use]
+    pub const fn is_enforce(&self) -> bool {
+        matches!(self, Self::Enforce)
+    }
 }
 
 /// What becomes of flows that a stricter policy no longer allows.

@@ -10,7 +10,7 @@ use crate::conditions::reading::{
 use crate::plane::get;
 
 /// Policies that cannot be enforced as written: name, exit, further fields, expected condition, reason of the Event.
-const REFUSED: [(&str, &str, &str, Expected, &str); 5] = [
+const REFUSED: [(&str, &str, &str, Expected, &str); 4] = [
     (
         "missing",
         "nowhere",
@@ -40,18 +40,6 @@ const REFUSED: [(&str, &str, &str, Expected, &str); 5] = [
         "eu",
         "audit: {log: All}",
         ("Accepted", "False", "NotImplemented", "spec.audit.log: All"),
-        "NotImplemented",
-    ),
-    (
-        "observed",
-        "eu",
-        "enforcement: Observe",
-        (
-            "Accepted",
-            "False",
-            "NotImplemented",
-            "spec.enforcement: Observe",
-        ),
         "NotImplemented",
     ),
     (

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use postern_crds::node_report::{SCOPES_LISTED, ScopePods, ScopePolicy, ScopeReport};
+use postern_crds::node_report::{
+    OBSERVED_LISTED, RuleCount, SCOPES_LISTED, ScopePods, ScopePolicy, ScopeReport,
+};
 use postern_intent::Body;
-use postern_intent::body::{EgressPath, Scope};
+use postern_intent::body::{EgressPath, PolicyRef, Scope, TermsEnforcement};
 use postern_plan::check::Seal;
-use postern_plan::desired::AddressClass;
+use postern_plan::desired::{AddressClass, names};
 
 use super::ReportInputs;
 use crate::posture::scope_posture;
@@ -20,10 +22,43 @@ impl ReportInputs<'_> {
             return Vec::new();
         };
         let scopes = body.firewall.iter();
-        scopes
-            .filter_map(|scope| self.scope_report(read_back, body, scope))
-            .take(SCOPES_LISTED)
-            .collect()
+        let reports = scopes.filter_map(|scope| self.scope_report(read_back, body, scope));
+        let mut reports: Vec<ScopeReport> = reports.take(SCOPES_LISTED).collect();
+        let mut room = OBSERVED_LISTED;
+        for report in &mut reports {
+            report.observed.truncate(room);
+            room -= report.observed.len();
+        }
+        reports
+    }
+
+    /// What rules and default actions of policies that only observe would have refused, in packets, for the metric: those that
+    /// would have refused nothing too.
+    #[must_use]
+    pub fn observed(&self) -> Vec<(&PolicyRef, RuleCount)> {
+        let body = self.read_back.and_then(ReadBack::body);
+        let scopes = body.into_iter().flat_map(|body| &body.firewall);
+        let each = scopes.flat_map(|scope| {
+            let rules = self.observed_rules(scope).into_iter();
+            rules.map(|rule| (&scope.policy, rule))
+        });
+        each.collect()
+    }
+
+    fn observed_rules(&self, scope: &Scope) -> Vec<RuleCount> {
+        let table = self.read_back.map(|read_back| read_back.observed());
+        let Some(table) = table.and_then(|observed| observed.firewall.inet.as_ref()) else {
+            return Vec::new();
+        };
+        let rules = scope.terms.rules.iter().map(Some).chain([None]);
+        let found = rules.filter_map(|rule| {
+            let counter = names::observed(&scope.id, rule);
+            Some(RuleCount {
+                rule: rule.map(|rule| rule.name.clone()),
+                packets: *table.counters.get(&counter)?,
+            })
+        });
+        found.collect()
     }
 
     fn scope_report(
@@ -46,8 +81,11 @@ impl ReportInputs<'_> {
         let passing = number(passing.count());
         let count = number(pods.len()) - passing;
         // What is open, and what could not be blocked, is never counted as blocked.
+        let observes = scope.terms.enforcement == TermsEnforcement::Observe;
         let pods = match status {
-            ScopeStatus::Enforcing | ScopeStatus::Degraded => (count, 0, 0),
+            ScopeStatus::Enforcing | ScopeStatus::Observing | ScopeStatus::Degraded => {
+                (count, 0, 0)
+            }
             ScopeStatus::FailedOpen { .. } => (0, 0, 0),
             ScopeStatus::Blocked {
                 seal: Seal::NotSealed,
@@ -55,7 +93,13 @@ impl ReportInputs<'_> {
             } => (0, 0, count),
             _ => (0, count, 0),
         };
-        let (enforced, blocked, unenforceable) = pods;
+        let (leaving, blocked, unenforceable) = pods;
+        let (enforced, observed) = match observes {
+            true => (0, leaving),
+            false => (leaving, 0),
+        };
+        let mut rules = self.observed_rules(scope);
+        rules.retain(|rule| rule.packets > 0);
         let exit = match scope.way {
             EgressPath::Tunnel | EgressPath::LocalExit => {
                 scope.exit.as_ref().map(ToString::to_string)
@@ -84,9 +128,11 @@ impl ReportInputs<'_> {
             exit,
             pods: Some(ScopePods {
                 enforced,
+                observed,
                 blocked,
                 unenforceable: unenforceable + passing,
             }),
+            observed: rules,
         })
     }
 }

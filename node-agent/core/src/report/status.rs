@@ -13,6 +13,7 @@ use postern_intent::body::FORMAT_VERSION;
 use postern_intent::possession::Proof;
 use postern_intent::{Body, Verified, hex};
 use postern_plan::check::Seal;
+use postern_plan::desired::names;
 use postern_plan::host::{Family, ObservedLink, TunnelBackend};
 use postern_plan::order::{Stage, StepPlan};
 use sha2::{Digest as _, Sha256};
@@ -131,7 +132,9 @@ impl ReportInputs<'_> {
                 .into_iter()
                 .flatten()
             {
-                for (name, packets) in &table.counters {
+                // Those of the rules of policies that only observe are in the reports of their scopes.
+                let own = table.counters.iter();
+                for (name, packets) in own.filter(|(name, _)| !name.starts_with(names::OBSERVED)) {
                     counters.insert(format!("{PACKETS}{name}"), *packets);
                 }
             }

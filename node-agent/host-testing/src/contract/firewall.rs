@@ -140,9 +140,8 @@ pub async fn a_ruleset_reads_back_as_it_was_written(
         assert_eq!(
             seen.counters,
             wanted
-                .counters
-                .iter()
-                .map(|counter| (counter.0.to_owned(), 0))
+                .counter_names()
+                .map(|name| (name.to_owned(), 0))
                 .collect()
         );
         let names: Vec<_> = seen.chains.keys().collect();

@@ -7,8 +7,8 @@ use postern_plan::observed::{
     ObservedChain, ObservedFirewall, ObservedRule, ObservedSet, ObservedTable,
 };
 use postern_plan::ruleset::{
-    Atom, Base, Counter, Data, Edit, Element, FirewallRule, NftCommand, Operand, SetType,
-    TableFamily, Target,
+    Atom, Base, Data, Edit, Element, FirewallRule, NftCommand, Operand, SetType, TableFamily,
+    Target,
 };
 use serde_json::{Value, json};
 
@@ -82,8 +82,8 @@ fn perform_one(firewall: &mut ObservedFirewall, edit: &Edit) -> Result<(), No> {
     };
     match &edit.command {
         NftCommand::AddTable | NftCommand::DeleteTable => {}
-        NftCommand::AddCounter(Counter(name)) => {
-            table.counters.entry((*name).to_owned()).or_default();
+        NftCommand::AddCounter { name } => {
+            table.counters.entry(name.clone()).or_default();
         }
         NftCommand::DeleteCounter { name } => {
             unused(table, "counters", name)?;
@@ -218,7 +218,7 @@ fn chains(rule: &FirewallRule) -> impl Iterator<Item = &str> {
 
 fn sets(rule: &FirewallRule) -> impl Iterator<Item = &str> {
     let map = match &rule.target {
-        Target::SaddrMap(_, map) | Target::Keep(_, map) | Target::KeepFlow(map) => {
+        Target::SaddrMap(_, map) | Target::Keep(_, map) | Target::KeepFlow(map, _) => {
             Some(map.as_str())
         }
         _ => None,
@@ -231,7 +231,12 @@ fn sets(rule: &FirewallRule) -> impl Iterator<Item = &str> {
 }
 
 fn counters(rule: &FirewallRule) -> impl Iterator<Item = &str> {
-    rule.counter.iter().map(|counter| counter.0)
+    let counted = match &rule.target {
+        Target::Count(counter) => Some(counter.as_str()),
+        _ => None,
+    };
+    let own = rule.counter.iter().map(|counter| counter.0);
+    own.chain(counted)
 }
 
 fn add_elements(table: &mut ObservedTable, name: &str, elements: &[Element]) -> Result<(), No> {

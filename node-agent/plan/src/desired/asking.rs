@@ -4,10 +4,10 @@
 use std::net::SocketAddr;
 use std::slice;
 
-use postern_intent::body::{RuleProtocol, TermsDnsMode};
+use postern_intent::body::{RuleProtocol, Terms, TermsDnsMode};
 use serde::Serialize;
 
-use super::dns::{DnsEntry, DnsExit, DnsPlan, may_ask};
+use super::dns::{DnsEntry, DnsExit, DnsPlan, may_ask, may_reach};
 
 /// The resolver that a pod asked before its question was redirected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct AskedOutside<'a> {
     pub exit: &'a DnsExit,
     /// The resolvers, in order; none: those of the node's settings, which were not known.
     pub resolvers: Vec<SocketAddr>,
+    /// Why the policy would have nobody asked, if it only observes.
+    pub observed: Option<NotAsked>,
 }
 
 /// Why nobody is asked.
@@ -67,12 +69,17 @@ impl DnsPlan {
         asked: Option<AskedResolver>,
         fallback: Option<&[SocketAddr]>,
     ) -> Result<AskedOutside<'a>, NotAsked> {
+        let observes = entry.observes();
+        let mut observed = None;
         if entry.mode == TermsDnsMode::Block {
-            return Err(NotAsked::Refused);
+            observed = Some(NotAsked::Refused);
+            if !observes {
+                return Err(NotAsked::Refused);
+            }
         }
         // Whom the pod chooses could answer a name that a rule allows with any address, and a filter believes answers.
         let is_chosen = |asked: &AskedResolver| {
-            entry.mode == TermsDnsMode::Forward && self.is_outside(&asked.address.ip())
+            entry.mode != TermsDnsMode::Filter && self.is_outside(&asked.address.ip())
         };
         let chosen = asked.filter(is_chosen);
         let resolvers = match &chosen {
@@ -80,8 +87,14 @@ impl DnsPlan {
             // A resolver in the world that the pod chose itself is a destination like any other.
             Some(chosen) => {
                 let terms = entry.terms.as_ref();
-                if !terms.is_some_and(|terms| may_ask(terms, chosen.address, chosen.protocol)) {
-                    return Err(NotAsked::ResolverRefused);
+                let may = |judge: fn(&Terms, SocketAddr, RuleProtocol) -> bool| {
+                    terms.is_some_and(|terms| judge(terms, chosen.address, chosen.protocol))
+                };
+                if !may(may_ask) {
+                    observed = observed.or(Some(NotAsked::ResolverRefused));
+                    if !observes || !may(may_reach) {
+                        return Err(NotAsked::ResolverRefused);
+                    }
                 }
                 Some(slice::from_ref(&chosen.address))
             }
@@ -103,6 +116,7 @@ impl DnsPlan {
         Ok(AskedOutside {
             exit,
             resolvers: known,
+            observed,
         })
     }
 }

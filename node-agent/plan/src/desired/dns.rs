@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use postern_intent::body::{
     Access, Body, ExitRoute, Rule, RuleProtocol, Scope, ServedExit, Terms, TermsDnsMode,
-    TermsDnsRefusal,
+    TermsDnsRefusal, TermsEnforcement,
 };
 use postern_intent::{Address, ExitName, IfName, NamePattern, Prefix, ScopeId};
 
@@ -50,6 +50,27 @@ pub struct DnsExit {
     pub sources: BTreeMap<Family, SocketSource>,
     /// What the exit offers, where this node serves it.
     pub offered: Option<OfferedRanges>,
+}
+
+impl DnsEntry {
+    /// Does the policy only count what it would refuse?
+    #[must_use]
+    pub fn observes(&self) -> bool {
+        let terms = self.terms.as_ref();
+        terms.is_some_and(|terms| terms.enforcement == TermsEnforcement::Observe)
+    }
+
+    /// Is the resolver asked that the pod chose, where the policy names none? A filter believes answers, and asks no resolver that
+    /// the pod chose. A policy with the mode `Block` that only observes is asked as one with `Forward`.
+    #[must_use]
+    pub fn follows_choice(&self) -> bool {
+        self.upstreams.is_empty()
+            && match self.mode {
+                TermsDnsMode::Forward => true,
+                TermsDnsMode::Filter => false,
+                TermsDnsMode::Block => self.observes(),
+            }
+    }
 }
 
 impl DnsExit {
@@ -292,6 +313,17 @@ pub(super) fn served_exit(inputs: &PlanInputs<'_>, served: &ServedExit) -> Optio
             lan: served.lan,
         }),
     })
+}
+
+/// May a pod ask this resolver, which it chose itself, whatever the rules say? A policy that only observes refuses what is not a
+/// matter of its rules.
+pub(super) fn may_reach(terms: &Terms, resolver: SocketAddr, protocol: RuleProtocol) -> bool {
+    let open = Terms {
+        rules: Vec::new(),
+        default_action: Access::Allow,
+        ..terms.clone()
+    };
+    may_ask(&open, resolver, protocol)
 }
 
 /// May a pod ask this resolver, which it chose itself? It is subject to the policy as any other destination is.

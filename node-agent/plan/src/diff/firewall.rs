@@ -144,9 +144,10 @@ fn edit(family: TableFamily, current: &TableState, desired: &Table) -> Transacti
     }
     let mut edits = Edits::new(family, desired);
     let mut counts = Counts::default();
-    for counter in &desired.counters {
-        if !current.counters.contains(counter.0) {
-            edits.push(NftCommand::AddCounter(*counter));
+    for name in desired.counter_names() {
+        if !current.counters.contains(name) {
+            let name = name.to_owned();
+            edits.push(NftCommand::AddCounter { name });
         }
     }
     for (name, set) in &desired.sets {
@@ -260,7 +261,7 @@ fn remove_gone(edits: &mut Edits<'_>, counts: &mut Counts, current: &TableState,
     for name in sets.filter(|name| !desired.sets.contains_key(*name)) {
         edits.push(NftCommand::DeleteSet { name: name.clone() });
     }
-    let known: BTreeSet<&str> = desired.counters.iter().map(|counter| counter.0).collect();
+    let known: BTreeSet<&str> = desired.counter_names().collect();
     let counters = current.counters.iter();
     for name in counters.filter(|name| !known.contains(name.as_str())) {
         edits.push(NftCommand::DeleteCounter { name: name.clone() });

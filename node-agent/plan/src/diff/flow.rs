@@ -1,7 +1,7 @@
 //! Whose conntrack entries must go: an entry keeps the NAT and the direction that it was made with, whatever the rules
 //! say now.
 
-use postern_intent::body::TermsEstablishedFlows;
+use postern_intent::body::{Scope, TermsEnforcement, TermsEstablishedFlows};
 use postern_intent::{Body, ScopeId};
 
 use crate::desired::{AddressClass, Classified, Desired, names};
@@ -23,9 +23,13 @@ pub fn cuts(before: &Desired, after: &Desired, body: Option<&Body>) -> Cuts {
         }
     }
     let changed = |chain: String| rules_of(before, &chain) != rules_of(after, &chain);
+    // A policy that only observes cuts nothing: whatever its rules say, their flows leave by the same way.
     let keeps = |scope: &ScopeId| {
         body.and_then(|body| body.firewall.iter().find(|s| &s.id == scope))
-            .is_some_and(|scope| scope.terms.established_flows == TermsEstablishedFlows::Keep)
+            .is_some_and(|Scope { terms, .. }| {
+                terms.established_flows == TermsEstablishedFlows::Keep
+                    || terms.enforcement == TermsEnforcement::Observe
+            })
     };
     for (address, classified) in &after.classes {
         if let AddressClass::Scope(scope) = &classified.class
@@ -51,12 +55,12 @@ pub fn cuts(before: &Desired, after: &Desired, body: Option<&Body>) -> Cuts {
 /// goes out and not where.
 fn rules_of<'a>(desired: &'a Desired, chain: &str) -> Option<Vec<&'a FirewallRule>> {
     let rules = desired.ruleset.inet.chains.get(chain)?.rules.iter();
-    let is_limit = |rule: &FirewallRule| {
+    let is_other = |rule: &FirewallRule| {
         let mut fields = rule.matches.iter().flat_map(|one| &one.fields);
-        fields.any(|field| matches!(field, MatchField::Over(_)))
+        matches!(rule.target, Target::KeepFlow(..))
+            || fields.any(|field| matches!(field, MatchField::Over(_) | MatchField::Forgotten(_)))
     };
-    let judging =
-        rules.filter(|rule| !matches!(rule.target, Target::KeepFlow(_)) && !is_limit(rule));
+    let judging = rules.filter(|rule| !is_other(rule));
     Some(judging.collect())
 }
 

@@ -68,11 +68,7 @@ impl From<&Table> for TableState {
             (name.clone(), state)
         });
         Self {
-            counters: table
-                .counters
-                .iter()
-                .map(|counter| counter.0.to_owned())
-                .collect(),
+            counters: table.counter_names().map(str::to_owned).collect(),
             chains: chains.collect(),
             sets: sets.collect(),
         }

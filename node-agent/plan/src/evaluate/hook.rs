@@ -43,6 +43,8 @@ pub struct HookOutcome {
     pub fate: Fate,
     /// Counters that counted it, in order.
     pub counters: Vec<Counter>,
+    /// Counters of what a policy that only observes would refuse, in order.
+    pub observed: Vec<String>,
     /// Rules that decided or changed something, in order.
     pub traces: Vec<Trace>,
     /// Where its source is translated to.
@@ -189,6 +191,7 @@ impl HookOutcome {
         Self {
             fate: Fate::Passes,
             counters: Vec::new(),
+            observed: Vec::new(),
             traces: Vec::new(),
             source: None,
             redirected: None,
@@ -352,7 +355,11 @@ impl<S: HookInput> ChainWalk<'_, S> {
     ) -> Option<ChainVerdict> {
         let decides = !matches!(
             target,
-            Target::Jump(_) | Target::Continue | Target::Keep(..) | Target::KeepFlow(_)
+            Target::Jump(_)
+                | Target::Continue
+                | Target::Keep(..)
+                | Target::KeepFlow(..)
+                | Target::Count(_)
         );
         if decides {
             self.outcome.traces.push(Trace {
@@ -396,11 +403,15 @@ impl<S: HookInput> ChainWalk<'_, S> {
                 self.outcome.redirected = Some(*port);
                 Some(ChainVerdict::End(Fate::Passes))
             }
+            Target::Count(counter) => {
+                self.outcome.observed.push(counter.clone());
+                None
+            }
             Target::Mss(_)
             | Target::Continue
             | Target::SaddrMap(..)
             | Target::Keep(..)
-            | Target::KeepFlow(_) => None,
+            | Target::KeepFlow(..) => None,
         }
     }
 

@@ -110,6 +110,10 @@ fn stands_alone(field: &MatchField, packet: &Packet) -> bool {
     match field {
         MatchField::TcpSyn => matches!(packet.transport, Transport::Tcp { syn: true, .. }),
         MatchField::Unconfirmed => packet.is_tracked() && !packet.conntrack.confirmed,
+        // Each changes how long a connection is remembered, and no verdict.
+        MatchField::Lasting | MatchField::Ending => packet.is_tracked(),
+        // A set has room for every connection.
+        MatchField::Forgotten(_) => false,
         MatchField::Over(limit) => {
             packet.family() == limit.family && packet.over.contains(&limit.measure)
         }
@@ -184,6 +188,9 @@ fn packet_value<'a>(field: &MatchField, packet: &'a Packet) -> Option<FieldValue
         | MatchField::NeighbourPrefix
         | MatchField::TcpSyn
         | MatchField::Unconfirmed
+        | MatchField::Lasting
+        | MatchField::Ending
+        | MatchField::Forgotten(_)
         | MatchField::Over(_) => None,
     }
 }

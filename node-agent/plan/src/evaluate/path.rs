@@ -11,6 +11,8 @@ pub struct Passage {
     pub end: PathEnd,
     /// Counters that counted it, in order.
     pub counters: Vec<Counter>,
+    /// Counters of what a policy that only observes would refuse, in order.
+    pub observed: Vec<String>,
     /// Rules that decided or changed something, in order.
     pub traces: Vec<Trace>,
 }
@@ -72,6 +74,7 @@ impl Evaluator<'_> {
         let mut passage = Passage {
             end: PathEnd::Dropped,
             counters: Vec::new(),
+            observed: Vec::new(),
             traces: Vec::new(),
         };
         let mut packet = packet.clone();
@@ -116,6 +119,7 @@ impl Evaluator<'_> {
     ) -> Result<Option<SourceRewrite>, PathEnd> {
         let outcome = self.hook(hook, packet);
         passage.counters.extend(outcome.counters);
+        passage.observed.extend(outcome.observed);
         passage.traces.extend(outcome.traces);
         match (outcome.fate, outcome.redirected) {
             (Fate::Dropped, _) => Err(PathEnd::Dropped),

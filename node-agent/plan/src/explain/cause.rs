@@ -3,7 +3,7 @@
 use std::fmt;
 
 use postern_intent::ExitName;
-use postern_intent::body::{Access, BlockedReason, EgressPath, Scope};
+use postern_intent::body::{Access, BlockedReason, EgressPath, Scope, TermsEnforcement};
 use serde::Serialize;
 
 use crate::desired::names;
@@ -22,6 +22,9 @@ pub enum Cause {
         rule: String,
         /// The action of the rule.
         action: Access,
+        /// Whether the policy only counts what the rule refuses.
+        #[serde(skip_serializing_if = "TermsEnforcement::is_enforce")]
+        enforcement: TermsEnforcement,
     },
     /// No rule of the policy names it.
     DefaultAction {
@@ -29,6 +32,9 @@ pub enum Cause {
         policy: String,
         /// The policy's default action.
         action: Access,
+        /// Whether the policy only counts what it refuses.
+        #[serde(skip_serializing_if = "TermsEnforcement::is_enforce")]
+        enforcement: TermsEnforcement,
     },
     /// The destination is a special-use address that the policy has no exception for.
     SpecialUse {
@@ -146,11 +152,13 @@ impl Explaining<'_> {
                     policy: policy()?,
                     rule: rule.name.clone(),
                     action: rule.action,
+                    enforcement: self.scope?.terms.enforcement,
                 }
             }
             RuleMeaning::DefaultAction => Cause::DefaultAction {
                 policy: policy()?,
                 action: self.scope?.terms.default_action,
+                enforcement: self.scope?.terms.enforcement,
             },
             RuleMeaning::SpecialUse => Cause::SpecialUse { policy: policy()? },
             RuleMeaning::Private => Cause::Lan { policy: policy()? },
@@ -225,9 +233,18 @@ impl fmt::Display for Cause {
                 policy,
                 rule,
                 action,
-            } => return write!(f, "rule {rule} of policy {policy} says {action}"),
-            Self::DefaultAction { policy, action } => {
-                return write!(f, "the defaultAction of policy {policy} is {action}");
+                enforcement,
+            } => {
+                write!(f, "rule {rule} of policy {policy} says {action}")?;
+                return only_counted(f, *action, *enforcement);
+            }
+            Self::DefaultAction {
+                policy,
+                action,
+                enforcement,
+            } => {
+                write!(f, "the defaultAction of policy {policy} is {action}")?;
+                return only_counted(f, *action, *enforcement);
             }
             Self::SpecialUse { policy } => {
                 return write!(
@@ -275,6 +292,19 @@ impl fmt::Display for Cause {
             Self::NoRule => "no rule of Postern judges it",
         };
         f.write_str(plain)
+    }
+}
+
+fn only_counted(
+    f: &mut fmt::Formatter<'_>,
+    action: Access,
+    enforcement: TermsEnforcement,
+) -> fmt::Result {
+    match (action, enforcement) {
+        (Access::Deny, TermsEnforcement::Observe) => {
+            f.write_str(", which is only counted: its enforcement is Observe")
+        }
+        _ => Ok(()),
     }
 }
 

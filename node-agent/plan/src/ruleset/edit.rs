@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use super::element::{Atom, Element};
 use super::model::{Base, Chain, Opening, Set, SetType, Table, TableFamily};
-use super::rule::{Counter, FirewallRule};
+use super::rule::FirewallRule;
 
 /// One command on one of our tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,9 @@ pub enum NftCommand {
     /// The kernel refuses it where the table is missing.
     DeleteTable,
     /// Changes nothing where the counter is there.
-    AddCounter(Counter),
+    AddCounter {
+        name: String,
+    },
     /// The kernel refuses it while a rule counts with it.
     DeleteCounter {
         name: String,
@@ -171,8 +173,9 @@ impl<'a> Edits<'a> {
     /// Everything of the desired table. Names come before what refers to them.
     pub(crate) fn table(&mut self) {
         let table = self.desired;
-        for counter in &table.counters {
-            self.push(NftCommand::AddCounter(*counter));
+        for name in table.counter_names() {
+            let name = name.to_owned();
+            self.push(NftCommand::AddCounter { name });
         }
         for (name, set) in &table.sets {
             self.set(name, set);

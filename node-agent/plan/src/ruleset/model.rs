@@ -46,6 +46,8 @@ pub struct Ruleset {
 pub struct Table {
     /// Named counters: they survive a change of the rules that use them.
     pub counters: BTreeSet<Counter>,
+    /// Counters of what rules of policies would refuse, where a policy only observes.
+    pub observed: BTreeSet<String>,
     /// Sets and maps by name.
     pub sets: BTreeMap<String, Set>,
     pub chains: BTreeMap<String, Chain>,
@@ -184,9 +186,11 @@ impl SetType {
     }
 }
 
-/// Addresses that the names of one rule may have at a time, in one family; sources that a limit counts; and connections that
-/// one scope keeps.
+/// Addresses that the names of one rule may have at a time, in one family; and sources that a limit counts.
 const GRANTS_OF_A_SET: u32 = 65_536;
+
+/// Connections that one scope keeps: as many as the kernel itself tracks by default on a large machine (`nf_conntrack_max`).
+const CONNECTIONS_OF_A_SCOPE: u32 = 262_144;
 
 /// A set, or a map where its type has a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -256,7 +260,9 @@ impl Set {
     /// An empty set of connections that packets fill. No plan names its elements.
     #[must_use]
     pub fn connections() -> Self {
-        Self::granted(KeyType::Connection)
+        let mut set = Self::expiring(KeyType::Connection);
+        set.set_type.size = Some(CONNECTIONS_OF_A_SCOPE);
+        set
     }
 
     #[must_use]
@@ -273,6 +279,12 @@ impl Set {
 }
 
 impl Table {
+    /// The names of all counters.
+    pub fn counter_names(&self) -> impl Iterator<Item = &str> {
+        let own = self.counters.iter().map(|counter| counter.0);
+        own.chain(self.observed.iter().map(String::as_str))
+    }
+
     /// What an element of one of the table's maps opens: what the chain opens that it leads to.
     #[must_use]
     pub fn opening(&self, element: &Element) -> Opening {

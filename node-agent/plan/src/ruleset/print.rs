@@ -53,6 +53,9 @@ impl fmt::Display for MatchField {
             Self::NeighbourPrefix => "@th,64,10",
             Self::TcpSyn => "tcp flags syn / syn,rst",
             Self::Unconfirmed => "ct status ! confirmed",
+            Self::Lasting => "ct expiration > 2m",
+            Self::Ending => "ct expiration <= 2m",
+            Self::Forgotten(set) => return write!(f, "ct id != @{set}"),
             Self::Over(limit) => return limit.fmt(f),
         };
         f.write_str(word)
@@ -105,13 +108,16 @@ impl fmt::Display for Target {
                     ip(*family)
                 )
             }
-            Self::KeepFlow(set) => write!(f, "update @{set} {{ ct id timeout {KEPT_FOR} }}"),
+            Self::KeepFlow(set, lifetime) => {
+                write!(f, "update @{set} {{ ct id timeout {} }}", lifetime.word())
+            }
+            Self::Count(counter) => write!(f, "counter name {counter}"),
             Self::Continue => Ok(()),
         }
     }
 }
 
-/// How long an open connection, or its destination, is remembered after its last packet: as long as the kernel itself by default
+/// How long the destination of an open connection is remembered after its last packet: as long as the kernel itself by default
 /// keeps an idle TCP connection (`nf_conntrack_tcp_timeout_established`).
 const KEPT_FOR: &str = "5d";
 
@@ -271,7 +277,7 @@ impl fmt::Display for Edit {
         match &self.command {
             NftCommand::AddTable => writeln!(f, "add table {table}"),
             NftCommand::DeleteTable => writeln!(f, "delete table {table}"),
-            NftCommand::AddCounter(Counter(name)) => writeln!(f, "add counter {table} {name}"),
+            NftCommand::AddCounter { name } => writeln!(f, "add counter {table} {name}"),
             NftCommand::DeleteCounter { name } => writeln!(f, "delete counter {table} {name}"),
             NftCommand::AddSet { name, set_type } => {
                 let noun = set_type.noun();

@@ -76,6 +76,13 @@ pub enum MatchField {
     TcpSyn,
     /// `ct status ! confirmed`: has no operand.
     Unconfirmed,
+    /// `ct expiration > 2m`: has no operand. Connection tracking remembers a TCP connection that begins or ends, UDP and ICMP for two
+    /// minutes at most, if nobody changed its `nf_conntrack_*_timeout*`, and established TCP for five at least.
+    Lasting,
+    /// `ct expiration <= 2m`: has no operand.
+    Ending,
+    /// The set had no room for the connection: has no operand.
+    Forgotten(String),
     /// The source is over its limit: has no operand, and counts the packet.
     Over(SourceLimit),
 }
@@ -136,9 +143,32 @@ pub enum Target {
     Mss(u16),
     /// The destination is put into this set, or stays there for longer. Where the set is full the rule ends here.
     Keep(Family, String),
-    /// The connection is put into this set, or stays there for longer. Where the set is full the rule ends here.
-    KeepFlow(String),
+    /// The connection is put into this set for so long, or stays there so long from now. Where the set is full the rule ends here.
+    KeepFlow(String, FlowLifetime),
+    /// A counter of this name counts the packet.
+    Count(String),
     Continue,
+}
+
+/// How long a connection is remembered after its last packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FlowLifetime {
+    /// One that [lasts](MatchField::Lasting). Longer than the two hours after which Linux sends a keepalive by default
+    /// (`net.ipv4.tcp_keepalive_time`), so that an idle connection with keepalives stays.
+    Lasting,
+    /// Any other one. Longer than connection tracking remembers it.
+    Ending,
+}
+
+impl FlowLifetime {
+    /// As nft writes it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Lasting => "3h",
+            Self::Ending => "3m",
+        }
+    }
 }
 
 /// A rule. Two rules are equal if nft does the same with both.
@@ -287,17 +317,20 @@ pub fn apart(fields: impl Into<Vec<MatchField>>, set: impl Into<String>) -> Matc
 /// `tcp flags syn / syn,rst`.
 #[must_use]
 pub fn tcp_syn() -> Match {
-    Match {
-        fields: vec![MatchField::TcpSyn],
-        operand: Operand::Alone,
-    }
+    alone(MatchField::TcpSyn)
 }
 
 /// The packet's source is over the limit.
 #[must_use]
 pub fn over(limit: SourceLimit) -> Match {
+    alone(MatchField::Over(limit))
+}
+
+/// A match of a field that has no operand.
+#[must_use]
+pub fn alone(field: MatchField) -> Match {
     Match {
-        fields: vec![MatchField::Over(limit)],
+        fields: vec![field],
         operand: Operand::Alone,
     }
 }
@@ -305,8 +338,5 @@ pub fn over(limit: SourceLimit) -> Match {
 /// `ct status ! confirmed`: no packet of the flow went through this node before.
 #[must_use]
 pub fn first_of_flow() -> Match {
-    Match {
-        fields: vec![MatchField::Unconfirmed],
-        operand: Operand::Alone,
-    }
+    alone(MatchField::Unconfirmed)
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use postern_host_testing::fixture::scope;
-use postern_intent::body::{Access, EgressPath, Rule, TermsDnsMode, TermsDnsRefusal};
+use postern_intent::body::{
+    Access, EgressPath, Rule, Terms, TermsDnsMode, TermsDnsRefusal, TermsEnforcement,
+};
 use postern_plan::desired::NameRules;
 use postern_plan::desired::dns::DnsEntry;
 use postern_plan::desired::names::granted_set;
@@ -139,6 +141,84 @@ fn an_address_of_the_cluster_is_refused_also_for_an_allowed_name() {
             }
             assert_eq!(world.facts().granted, []);
             assert_eq!(world.counters.get(QuestionOutcome::AddressRefused), 4);
+        },
+    );
+}
+
+/// The same entry of a policy that only observes.
+fn observing(entry: DnsEntry) -> DnsEntry {
+    let terms = Terms {
+        enforcement: TermsEnforcement::Observe,
+        ..Terms::nothing()
+    };
+    DnsEntry {
+        terms: Some(Arc::new(terms)),
+        ..entry
+    }
+}
+
+#[test]
+fn a_policy_that_only_observes_asks_for_what_it_would_refuse_counts_it_and_grants_nothing_for_it() {
+    alone(
+        full_name!(
+            "a_policy_that_only_observes_asks_for_what_it_would_refuse_counts_it_and_grants_nothing_for_it"
+        ),
+        || {
+            let world = World::new();
+            let all = |entry: &DnsEntry, name: &str, wanted: &Answer| {
+                world.set(entry);
+                for way in WAYS {
+                    let found = dig(&world.pods[0], &format!("{way} {name} A"));
+                    assert_eq!(found, *wanted, "{way} {name}");
+                }
+            };
+            let answered = Answer::of("NOERROR", &[WORLD]);
+            let filter = || observing(filtering(TermsDnsRefusal::NxDomain));
+            let would_refuse = || world.counters.get(QuestionOutcome::WouldRefuse);
+            all(&filter(), "example.org", &answered);
+            assert_eq!((would_refuse(), world.facts().granted), (4, Vec::new()));
+            all(&filter(), "api.example.com", &answered);
+            assert_eq!((would_refuse(), world.facts().granted.len()), (4, 4));
+            // The modes: what `Block` would refuse is asked of the resolver that the pod chose.
+            let by_choice = |mode| DnsEntry {
+                mode,
+                upstreams: Vec::new(),
+                ..observing(entry())
+            };
+            world.set_facts(Facts {
+                asked: Some("203.0.113.54:53".parse().unwrap()),
+                ..Facts::usual()
+            });
+            all(&by_choice(TermsDnsMode::Block), "example.org", &answered);
+            all(&by_choice(TermsDnsMode::Forward), "example.org", &answered);
+            assert_eq!(would_refuse(), 12);
+            // What is no matter of the policy's list is refused as ever.
+            all(
+                &filter(),
+                "one.doh.example.com",
+                &Answer::of("NXDOMAIN", &[]),
+            );
+            world.set_facts(Facts {
+                asked: Some("192.168.77.53:53".parse().unwrap()),
+                ..Facts::usual()
+            });
+            all(
+                &by_choice(TermsDnsMode::Forward),
+                "example.org",
+                &Answer::of("REFUSED", &[]),
+            );
+            world.set_facts(Facts {
+                kernel: KernelAnswer::IsFull,
+                ..Facts::usual()
+            });
+            all(&filter(), "api.example.com", &answered);
+            world.set(&filter());
+            world.never_brings(&format!("{WORLD}/32"));
+            for name in ["example.org", "api.example.com"] {
+                let found = dig(&world.pods[0], &format!("{} {name} A", WAYS[0]));
+                assert_eq!(found, Answer::of("NXDOMAIN", &[]), "{name}");
+            }
+            assert_eq!(would_refuse(), 12);
         },
     );
 }

@@ -9,7 +9,7 @@ use super::finding::Gravity::{Blocked, Degraded, Notice, Open};
 type ReasonGroup = (&'static [Reason], Gravity, &'static str);
 
 /// Every reason belongs to one group; a test compares the groups with the reasons.
-const GROUPS: [ReasonGroup; 44] = [
+const GROUPS: [ReasonGroup; 45] = [
     (
         &[R::FailedOpen],
         Open,
@@ -248,6 +248,11 @@ const GROUPS: [ReasonGroup; 44] = [
         &[R::Inconsistent, R::ClusterAwaited],
         Degraded,
         "wait for the next documents; where it stays so, look at the operator's log",
+    ),
+    (
+        &[R::Observing],
+        Notice,
+        "look at what the reports of the nodes count under observed, then write enforcement: Enforce",
     ),
     (
         &[R::Overridden, R::Unused],

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_crds::egress_policy::RouteType;
+use postern_crds::egress_policy::{Enforcement, RouteType};
 use postern_crds::exit_node::GatewayRole;
 use postern_crds::node_report::{ExitReport, PathState};
 use postern_crds::{EgressPolicy, ExitNode, NodeReport};
@@ -67,7 +67,11 @@ impl GraphDraft {
         let name = name_of(metadata);
         let status = policy.status.clone().unwrap_or_default();
         let pods = status.pods.unwrap_or_default();
-        let detail = format!("{} of {} pods enforced", pods.enforced, pods.selected);
+        let (count, word) = match policy.spec.enforcement {
+            Enforcement::Enforce => (pods.enforced, "enforced"),
+            Enforcement::Observe => (pods.observed, "observed"),
+        };
+        let detail = format!("{count} of {} pods {word}", pods.selected);
         self.nodes
             .insert((GraphColumn::Policy, name.clone()), detail);
         let from = (GraphColumn::Policy, name.as_str());

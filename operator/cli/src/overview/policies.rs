@@ -37,12 +37,13 @@ const CONDITIONS: [ConditionType; 5] = [
 ];
 
 impl PolicyLine {
-    pub(super) const HEADER: [&'static str; 9] = [
+    pub(super) const HEADER: [&'static str; 10] = [
         "NAMESPACE",
         "POLICY",
         "EXIT",
         "PODS",
         "ENFORCED",
+        "OBSERVED",
         "BLOCKED",
         "PROGRAMMED",
         "READY",
@@ -98,6 +99,7 @@ impl PolicyLine {
             self.exit.clone().unwrap_or_default(),
             self.pods.selected.to_string(),
             self.pods.enforced.to_string(),
+            self.pods.observed.to_string(),
             self.pods.blocked.to_string(),
             self.programmed.clone(),
             self.ready.clone(),

@@ -408,9 +408,9 @@ fn a_field_that_is_not_honoured_blocks_its_pods_and_is_named_as_the_cause() {
     let lab = lab();
     let named = OBJECTS.replace(
         "  defaultAction: Deny\n",
-        "  defaultAction: Deny\n  enforcement: Observe\n",
+        "  defaultAction: Deny\n  audit: {log: All}\n",
     );
-    assert!(named.contains("Observe"));
+    assert!(named.contains("audit"));
     let pod = pod("both", "crawler", "{ip: 10.244.2.8}");
     lab.write("manifests/objects.yaml", &(named + &pod));
     let found = said(&lab, "both", "203.0.113.5 --port 8080", 3);

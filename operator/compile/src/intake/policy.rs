@@ -2,14 +2,13 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use jiff::SignedDuration;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use postern_crds::EgressPolicy;
 use postern_crds::conditions::Reason;
 use postern_crds::egress_policy as crd;
 use postern_crds::honoured;
 use postern_intent::body::{
     Access, DnsTerms, Rule, RulePortRange, RuleProtocol, ScopeFailureMode, Terms, TermsDnsMode,
-    TermsDnsRefusal, TermsEstablishedFlows, TermsLimits, TermsReplies,
+    TermsDnsRefusal, TermsEnforcement, TermsEstablishedFlows, TermsLimits, TermsReplies,
 };
 use postern_intent::special_use::is_private;
 use postern_intent::{ExitName, NamePattern, Prefix};
@@ -97,6 +96,10 @@ fn terms(object: &EgressPolicy) -> Result<PolicyTerms, SpecRefusal> {
             .map(limits)
             .transpose()?
             .unwrap_or_default(),
+        enforcement: match spec.enforcement {
+            crd::Enforcement::Enforce => TermsEnforcement::Enforce,
+            crd::Enforcement::Observe => TermsEnforcement::Observe,
+        },
     };
     check_names(&terms)?;
     Ok(PolicyTerms {
@@ -205,6 +208,12 @@ fn permitted(
             ceiling.node_uplink,
             "write type: Exit",
         ),
+        (
+            "spec.enforcement",
+            asked.enforcement == TermsEnforcement::Observe,
+            ceiling.observe,
+            "write enforcement: Enforce",
+        ),
     ];
     let not_permitted = |message: String| {
         Err(SpecRefusal {
@@ -246,15 +255,15 @@ fn limits(written: &crd::Limits) -> Result<TermsLimits, SpecRefusal> {
 }
 
 /// A number of bytes, or a quantity of Kubernetes without a fraction: the schema takes no other one.
-fn bytes(written: &IntOrString) -> Result<u64, SpecRefusal> {
+fn bytes(written: &crd::ByteRate) -> Result<u64, SpecRefusal> {
     let no_quantity = || {
         invalid(format!(
-            "spec.limits.bytesPerSecond: {written:?} is no number of bytes such as 1048576 or 10Mi"
+            "spec.limits.bytesPerSecond: {written} is no number of bytes such as 1048576 or 10Mi"
         ))
     };
     let text = match written {
-        IntOrString::Int(number) => return u64::try_from(*number).map_err(|_| no_quantity()),
-        IntOrString::String(text) => text,
+        crd::ByteRate::Number(number) => return u64::try_from(*number).map_err(|_| no_quantity()),
+        crd::ByteRate::Quantity(text) => text,
     };
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit: u64 = match text.strip_prefix(digits).unwrap_or_default() {

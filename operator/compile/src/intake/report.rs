@@ -148,7 +148,7 @@ fn scopes(status: &NodeReportStatus) -> BTreeMap<Uid, ReportedScope> {
             uid,
             ReportedScope {
                 digest: digest(scope.digest.as_ref()),
-                enforced: pods.enforced,
+                enforced: pods.enforced.saturating_add(pods.observed),
                 blocked_pods: pods.blocked,
                 resolvers: scope.resolvers,
                 failed_open: scope.state == ScopeState::FailedOpen,

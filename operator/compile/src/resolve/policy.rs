@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use postern_crds::conditions::Reason;
 use postern_intent::body::{
-    Access, BlockedReason, EgressPath, PolicyRef, Scope, ScopeFailureMode, Terms,
+    Access, BlockedReason, EgressPath, PolicyRef, Scope, ScopeFailureMode, Terms, TermsEnforcement,
 };
 use postern_intent::special_use::is_private;
 use postern_intent::{ExitName, Namespace, Prefix, Uid};
@@ -139,6 +139,9 @@ fn within(settings: &CompilerSettings, mut terms: Terms) -> Terms {
     }
     if ceiling.special_use == Permission::Withheld {
         terms.special_use_exceptions.clear();
+    }
+    if ceiling.observe == Permission::Withheld {
+        terms.enforcement = TermsEnforcement::Enforce;
     }
     // The administrator's own resolvers are in the terms of a policy that names none, also private ones.
     let is_withheld = |one: &SocketAddr| {

@@ -112,7 +112,7 @@ pub struct PathFault {
 pub struct ReportedScope {
     /// The digest of the scope in the document that it read back.
     pub digest: Option<SectionDigest>,
-    /// Pods that it enforces.
+    /// Pods that leave by the exit and by nothing else, those of a policy that only observes too.
     pub enforced: u32,
     /// Pods that it blocks.
     pub blocked_pods: u32,

@@ -63,6 +63,8 @@ pub struct Ceiling {
     pub fail_open: Permission,
     /// The uplinks of nodes instead of an exit.
     pub node_uplink: Permission,
+    /// A policy that only counts what it would refuse.
+    pub observe: Permission,
     pub priority: i32,
 }
 
@@ -102,6 +104,7 @@ impl Default for Ceiling {
             upstreams: Permission::Granted,
             fail_open: Permission::Granted,
             node_uplink: Permission::Granted,
+            observe: Permission::Granted,
             priority: i32::MAX,
         }
     }

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_intent::NodeName;
+use postern_intent::body::TermsEnforcement;
 
 use super::exceptions::unoffered;
 use super::policy_reading::PolicyReading;
@@ -40,10 +41,24 @@ pub(super) fn verdict(
                 .plans
                 .get(&policy.uid)
                 .and_then(|plan| plan.way.exit().cloned()),
-            pods: seen.pods,
+            pods: counted(seen.pods, enforcement(context, policy)),
             nodes: seen.nodes.counts,
         },
     }
+}
+
+/// The enforcement that is in force of the policy.
+fn enforcement(context: &LoweringContext<'_>, policy: &SnapshotPolicy) -> TermsEnforcement {
+    let plan = context.plans.get(&policy.uid);
+    plan.map(|plan| plan.terms.enforcement).unwrap_or_default()
+}
+
+/// No pod of a policy that only observes is called enforced.
+fn counted(mut pods: PolicyPodCounts, enforcement: TermsEnforcement) -> PolicyPodCounts {
+    if enforcement == TermsEnforcement::Observe {
+        pods.observed = std::mem::take(&mut pods.enforced);
+    }
+    pods
 }
 
 fn accepted(context: &LoweringContext<'_>, policy: &SnapshotPolicy) -> Finding {
@@ -235,21 +250,28 @@ fn leaving(
     seen: &PolicyReading<'_>,
 ) -> Finding {
     let kind = ConditionType::Ready;
+    let (reason, counted) = match enforcement(context, policy) {
+        TermsEnforcement::Enforce => (Reason::Ready, ""),
+        TermsEnforcement::Observe => (
+            Reason::Observing,
+            ", also where its rules refuse, which is only counted,",
+        ),
+    };
     let pods = match seen.pods.enforced {
-        1 => "1 pod leaves".to_owned(),
-        more => format!("{more} pods leave"),
+        1 => format!("1 pod leaves{counted}"),
+        more => format!("{more} pods leave{counted}"),
     };
     let way = context.plans.get(&policy.uid).map(|plan| &plan.way);
     let name = match way {
         Some(PlannedPath::Exit(name)) => name,
         Some(PlannedPath::NodeUplink) => {
             let message = format!("{pods} by the uplink of the node");
-            return Finding::yes(kind, Reason::Ready, message);
+            return Finding::yes(kind, reason, message);
         }
-        Some(PlannedPath::Blocked(_)) | None => return Finding::yes(kind, Reason::Ready, pods),
+        Some(PlannedPath::Blocked(_)) | None => return Finding::yes(kind, reason, pods),
     };
     let Some(ExitState::Active(active)) = context.exits.get(name) else {
-        return Finding::yes(kind, Reason::Ready, format!("{pods} by exit {name}"));
+        return Finding::yes(kind, reason, format!("{pods} by exit {name}"));
     };
     let gateway = active.gateway;
     match exit::gateway_progress(context, settled, gateway, name) {
@@ -295,7 +317,7 @@ fn leaving(
             missing.join(", ")
         ));
     }
-    Finding::yes(kind, Reason::Ready, parts.join("; "))
+    Finding::yes(kind, reason, parts.join("; "))
 }
 
 fn bypass(seen: &PolicyReading<'_>) -> String {
@@ -375,6 +397,14 @@ fn fully_enforced(
                 format!("sources are not bound on {}", first_names(&seen.unbinding)),
             ),
             None if !seen.uncut.is_empty() => uncut(kind, seen),
+            None if enforcement(context, policy) == TermsEnforcement::Observe => Finding::no(
+                kind,
+                Reason::Observing,
+                format!(
+                    "{} Write enforcement: Enforce to refuse it.",
+                    Reason::Observing.sentence()
+                ),
+            ),
             None if overridden.is_empty() => {
                 Finding::yes(kind, Reason::Enforced, Reason::Enforced.sentence())
             }

@@ -6,9 +6,11 @@ use postern_compile::gate::{ApprovalCause, PendingApproval};
 use postern_compile::snapshot::{Lifecycle, Permission, SnapshotNamespace};
 use postern_compile::verdict::Detail;
 use postern_crds::EgressPolicy;
-use postern_crds::egress_policy::{Action, Destination, FailureMode, PolicyRule, RouteType};
+use postern_crds::egress_policy::{
+    Action, Destination, Enforcement, FailureMode, PolicyRule, RouteType,
+};
 use postern_crds::exit_node::LanAccess;
-use postern_intent::body::{Access, BlockedReason, Class, EgressPath, Terms};
+use postern_intent::body::{Access, BlockedReason, Class, EgressPath, Terms, TermsEnforcement};
 use serde_json::json;
 
 use super::changes::{Accepted, Change, make, pod, start};
@@ -261,6 +263,48 @@ fn a_policy_that_may_open_is_refused_where_the_administrator_withholds_it() {
         "{accepted}"
     );
     assert_eq!(failures(&world), ["Closed".to_owned()].into());
+}
+
+#[test]
+fn a_policy_that_only_observes_is_called_so_and_enforced_where_the_administrator_withholds_it() {
+    let mut world = world(&[(0, ALL, 0)]);
+    let mut policy = world.policies["red/p0"].clone();
+    policy.spec.enforcement = Enforcement::Observe;
+    world.apply_policy(policy);
+    world.compile();
+    let compilation = world.compile();
+    let ready = said(&compilation, "p0", "Ready");
+    assert!(ready.starts_with("True Observing"), "{ready}");
+    let enforced = said(&compilation, "p0", "FullyEnforced");
+    assert!(enforced.starts_with("False Observing"), "{enforced}");
+    let mut verdicts = compilation.verdicts.iter();
+    let verdict = verdicts.find(|one| one.kind == "EgressPolicy" && one.name == "p0");
+    let Some(Detail::Policy { pods, .. }) = verdict.map(|one| &one.detail) else {
+        panic!("a policy's verdict");
+    };
+    assert_eq!(
+        (pods.enforced, pods.observed),
+        (0, pods.selected),
+        "{pods:?}"
+    );
+    let observing = |world: &World| -> Vec<TermsEnforcement> {
+        let scopes = world.previous.values().flat_map(|body| &body.firewall);
+        scopes.map(|scope| scope.terms.enforcement).collect()
+    };
+    let before = observing(&world);
+    let is = |all: &[TermsEnforcement], wanted| all.iter().all(|one| *one == wanted);
+    assert!(!before.is_empty() && is(&before, TermsEnforcement::Observe));
+    world.settings.ceiling.observe = Permission::Withheld;
+    let compilation = world.compile();
+    let accepted = said(&compilation, "p0", "Accepted");
+    assert!(
+        accepted.starts_with("False NotPermitted: spec.enforcement is more"),
+        "{accepted}"
+    );
+    assert!(is(&observing(&world), TermsEnforcement::Enforce));
+    let compilation = world.compile();
+    let enforced = said(&compilation, "p0", "FullyEnforced");
+    assert!(!enforced.contains("Observing"), "{enforced}");
 }
 
 #[test]

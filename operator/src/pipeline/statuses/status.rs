@@ -158,6 +158,7 @@ fn policy(verdict: &Verdict, conditions: Vec<Condition>) -> StatusBody {
             Some(PodCounts {
                 selected: pods.selected,
                 enforced: pods.enforced,
+                observed: pods.observed,
                 blocked: pods.blocked,
                 overridden: pods.overridden,
                 unenforceable: pods.unenforceable,

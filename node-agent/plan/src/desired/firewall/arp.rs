@@ -2,7 +2,7 @@
 //! has. The switch against that is `arp_ignore`, a setting of interfaces that are not ours, so that a rule of the arp family
 //! does it. IPv6 needs no rule: the kernel answers a neighbour solicitation only for an address of the same link.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::Body;
 
@@ -26,6 +26,7 @@ pub(super) fn table(body: Option<&Body>) -> Table {
     chains.filter("asked", Hook::Input, -300, vec![silence]);
     Table {
         counters: [ASKED].into(),
+        observed: BTreeSet::new(),
         sets: BTreeMap::from([(addresses, tunnel_addresses(body, Family::V4))]),
         chains: chains.0,
     }

@@ -1,7 +1,7 @@
 //! A bridge port speaks for its own pod only. In the bridge family, because in inet every pod of a bridge arrives on
 //! the same interface.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::binding::{Binding, Bindings};
 use crate::host::{Family, MacAddress};
@@ -23,6 +23,7 @@ pub(super) fn table(bindings: &Bindings) -> Table {
     let chains: BTreeMap<String, Chain> = chains.0;
     Table {
         counters: BRIDGE_COUNTERS.into_iter().collect(),
+        observed: BTreeSet::new(),
         sets: sets(bindings),
         chains,
     }

@@ -1,7 +1,7 @@
 //! Names of chains, sets and counters. A name that is made from a user's word carries a hash of it, so that two words
 //! never make one name and no word can be a keyword of nft's language.
 
-use postern_intent::body::Rule;
+use postern_intent::body::{Rule, RulePortRange};
 use postern_intent::{ExitName, NamePattern, ScopeId, hex};
 use sha2::{Digest as _, Sha256};
 
@@ -51,6 +51,8 @@ pub const OVER_NEW_CONNECTIONS: Counter = Counter("over_new_connections");
 pub const OVER_PACKETS: Counter = Counter("over_packets");
 /// More bytes in a second than a limit of the pod's policy allows.
 pub const OVER_BYTES: Counter = Counter("over_bytes");
+/// A packet of a connection that a policy would keep and that the set of its scope has no room for.
+pub const KEEP_FULL: Counter = Counter("keep_full");
 /// Left by an exit that this node serves.
 pub const EXIT_OUT: Counter = Counter("exit_out");
 /// Refused by an exit that this node serves.
@@ -69,7 +71,7 @@ pub const ASKED: Counter = Counter("asked");
 pub const ISOLATED: Counter = Counter("isolated");
 
 /// Counters of the inet table.
-pub const COUNTERS: [Counter; 25] = [
+pub const COUNTERS: [Counter; 26] = [
     HOLD,
     BLOCKED,
     SERVICE,
@@ -93,6 +95,7 @@ pub const COUNTERS: [Counter; 25] = [
     OVER_NEW_CONNECTIONS,
     OVER_PACKETS,
     OVER_BYTES,
+    KEEP_FULL,
     EXIT_OUT,
     EXIT_DROP,
 ];
@@ -140,9 +143,19 @@ fn plain(word: &str) -> String {
 /// was granted for a name that is no longer there is gone with the first packet after the change. The hash is long, because a
 /// tenant chooses the names of rules and must not meet the sets of another one.
 fn of_rule(prefix: &str, scope: &ScopeId, rule: &Rule) -> String {
-    let mut digest = Sha256::new();
     let names = rule.names.iter().map(NamePattern::as_str);
-    for part in [scope.as_str(), &rule.name].into_iter().chain(names) {
+    let parts = [scope.as_str(), &rule.name].into_iter().chain(names);
+    of_parts(prefix, scope, parts)
+}
+
+fn of_parts(
+    prefix: &str,
+    scope: &ScopeId,
+    parts: impl IntoIterator<Item = impl AsRef<str>>,
+) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        let part = part.as_ref();
         digest.update(part.len().to_be_bytes());
         digest.update(part);
     }
@@ -183,6 +196,27 @@ pub fn limit_set(measure: LimitMeasure, most: u64, family: Family) -> String {
 pub fn flows_set(scope: &ScopeId) -> String {
     let digest = Sha256::digest(scope.as_str().as_bytes());
     format!("flows_{}_{}", plain(scope.as_str()), hex(&digest[..12]))
+}
+
+/// What the names of chains and counters begin with that count what a rule of a policy would refuse.
+pub const OBSERVED: &str = "observed";
+
+/// The chain, and the counter, of what a rule of a scope would refuse, where the policy only observes; none: its default action.
+/// It changes with what the rule names, so that a count is about one meaning.
+#[must_use]
+pub fn observed(scope: &ScopeId, rule: Option<&Rule>) -> String {
+    let mut parts = vec![scope.to_string()];
+    if let Some(Rule {
+        name, to, ports, ..
+    }) = rule
+    {
+        parts.push(name.clone());
+        parts.extend(to.iter().map(ToString::to_string));
+        let port =
+            |range: &RulePortRange| format!("{} {} {}", range.protocol, range.from, range.to);
+        parts.extend(ports.iter().map(port));
+    }
+    of_parts(OBSERVED, scope, parts)
 }
 
 /// The chain of a scope in the guard.

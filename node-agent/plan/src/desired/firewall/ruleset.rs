@@ -31,6 +31,7 @@ pub(in crate::desired) fn ruleset(
     sets.extend(sets::keyed(&context));
     let mut inet = Table {
         counters: names::COUNTERS.into_iter().collect(),
+        observed: scope::observed_counters(&context),
         sets,
         chains: chains.0,
     };

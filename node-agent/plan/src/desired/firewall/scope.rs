@@ -1,23 +1,25 @@
 //! One chain a scope, the same order in each: inside, lease, replies, other resolvers, kept connections, special use, LAN,
 //! rules, limits, the one way out.
 
+use std::collections::BTreeSet;
+
 use postern_intent::body::{
     Access, EgressPath, PortSpan, Rule, RuleProtocol, Scope, ServedExit, TermsDnsMode,
-    TermsEstablishedFlows, TermsReplies,
+    TermsEnforcement, TermsEstablishedFlows, TermsReplies,
 };
 use postern_intent::{IfName, Prefix};
 
 use crate::desired::used_interface;
 use crate::host::Family;
-use crate::ruleset::rule::{goto, jump};
-use crate::ruleset::{FirewallRule, Match, MatchField, RuleMeaning, Target};
+use crate::ruleset::rule::{alone, goto, jump};
+use crate::ruleset::{FirewallRule, FlowLifetime, Match, MatchField, RuleMeaning, Target};
 
 use super::context::{Chains, FirewallContext};
 use super::guard::lease_rule;
 use super::limits;
 use super::names::{
-    OTHER_RESOLVER, flows_set, granted_set, halved, kept_set, named_chain, offered_chain,
-    public_chain, scope_chain, way_chain,
+    self, KEEP_FULL, OTHER_RESOLVER, flows_set, granted_set, halved, kept_set, named_chain,
+    offered_chain, public_chain, scope_chain, way_chain,
 };
 use crate::desired::ranges::{aggregate, lan_ranges, of_family};
 
@@ -27,6 +29,10 @@ pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
         let way = limits::before_accept(way(context, scope), &scope.terms.limits);
         let way = remembering(scope, way);
         chains.plain(way_chain(&scope.id), way);
+        for counter in counters_of(scope) {
+            let count = FirewallRule::to(Target::Count(counter.clone()));
+            chains.plain(counter, vec![count, FirewallRule::to(out(scope))]);
+        }
         for (position, rule) in scope.terms.rules.iter().enumerate() {
             if !rule.names.is_empty() {
                 let rules = named(scope, position, rule);
@@ -68,17 +74,44 @@ fn policy(context: &FirewallContext<'_>, scope: &Scope) -> Vec<FirewallRule> {
                 lowered.extend(public.iter().flat_map(|rule| lower(rule, &out)));
                 lowered.extend(lower_names(scope, rule));
             }
-            Access::Deny => lowered.extend(lower(rule, &goto("refuse"))),
+            Access::Deny => lowered.extend(lower(rule, &denied(scope, Some(rule)))),
         }
         let meaning = RuleMeaning::PolicyRule(position);
         rules.extend(lowered.into_iter().map(|rule| rule.meaning(meaning)));
     }
     let otherwise = FirewallRule::to(match scope.terms.default_action {
         Access::Allow => out,
-        Access::Deny => goto("refuse"),
+        Access::Deny => denied(scope, None),
     });
     rules.push(otherwise.meaning(RuleMeaning::DefaultAction));
     rules
+}
+
+/// Where a destination goes that a rule denies, or no rule allows: a policy that only observes counts it and lets it out, as far as
+/// what is not the policy's own list lets it.
+fn denied(scope: &Scope, rule: Option<&Rule>) -> Target {
+    goto(match scope.terms.enforcement {
+        TermsEnforcement::Enforce => "refuse".to_owned(),
+        TermsEnforcement::Observe => names::observed(&scope.id, rule),
+    })
+}
+
+/// The counters of what the scope would refuse, if its policy only observes.
+pub(super) fn observed_counters(context: &FirewallContext<'_>) -> BTreeSet<String> {
+    let scopes = context.body().into_iter().flat_map(|body| &body.firewall);
+    scopes.flat_map(counters_of).collect()
+}
+
+fn counters_of(scope: &Scope) -> Vec<String> {
+    let is_blocked = matches!(scope.way, EgressPath::Blocked { .. });
+    if is_blocked || scope.terms.enforcement == TermsEnforcement::Enforce {
+        return Vec::new();
+    }
+    let rules = scope.terms.rules.iter();
+    let denying = rules.filter(|rule| rule.action == Access::Deny).map(Some);
+    let otherwise = (scope.terms.default_action == Access::Deny).then_some(None);
+    let all = denying.chain(otherwise);
+    all.map(|rule| names::observed(&scope.id, rule)).collect()
 }
 
 /// Does the scope let connections finish that a stricter policy would refuse?
@@ -109,16 +142,27 @@ fn kept(context: &FirewallContext<'_>, scope: &Scope) -> Vec<FirewallRule> {
     Family::BOTH.map(rule).into()
 }
 
-/// The way out with a rule before its last one, which puts the connection of what is let out into the set of the scope.
+/// The way out with rules before its last one, which put the connection of what is let out into the set of the scope.
 fn remembering(scope: &Scope, mut way: Vec<FirewallRule>) -> Vec<FirewallRule> {
     if keeps(scope)
         && let Some(accept) = way.pop_if(|last| last.target == Target::Accept)
     {
-        let keep = FirewallRule::to(Target::KeepFlow(flows_set(&scope.id)));
+        let set = flows_set(&scope.id);
         // Answered ones only: a scan would fill the set otherwise.
-        let keep = keep.when(MatchField::CtState.is("established"));
-        way.push(keep.when(MatchField::CtDirection.is("original")));
-        way.push(accept);
+        let answered = |target: Target, one: MatchField| {
+            FirewallRule::to(target)
+                .when(alone(one))
+                .when(MatchField::CtState.is("established"))
+                .when(MatchField::CtDirection.is("original"))
+        };
+        let keep = |lifetime| Target::KeepFlow(set.clone(), lifetime);
+        way.extend([
+            answered(keep(FlowLifetime::Lasting), MatchField::Lasting),
+            answered(keep(FlowLifetime::Ending), MatchField::Ending),
+            // A full set ends each of the two.
+            answered(Target::Continue, MatchField::Forgotten(set.clone())).counted(KEEP_FULL),
+            accept,
+        ]);
     }
     way
 }

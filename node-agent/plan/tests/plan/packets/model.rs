@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use postern_intent::Address;
 use postern_intent::body::{
-    Access, Body, Rule, RuleProtocol, Scope, ServedExit, TermsDnsMode, TermsReplies,
+    Access, Body, Rule, RuleProtocol, Scope, ServedExit, TermsDnsMode, TermsEnforcement,
+    TermsReplies,
 };
 use postern_plan::desired::names::{granted_set, kept_set};
 use postern_plan::evaluate::{CtDirection, CtState, Grants, Packet, Transport};
@@ -103,6 +104,21 @@ pub(crate) fn policy_allows(scope: &Scope, grants: &Grants, packet: &Packet) -> 
     policy_decides(scope, grants, packet).0
 }
 
+/// What a policy that only observes counts of a packet that leaves: the rule that denies it, none for the default action.
+pub(crate) fn would_refuse<'a>(
+    scope: &'a Scope,
+    grants: &Grants,
+    packet: &Packet,
+) -> Option<Option<&'a Rule>> {
+    let rule = match policy_decides(scope, grants, packet).1 {
+        Ground::Rule(position) => Some(&scope.terms.rules[position]),
+        Ground::Default => None,
+        Ground::SpecialUse | Ground::OtherResolver | Ground::Private => return None,
+    };
+    let action = rule.map_or(scope.terms.default_action, |rule| rule.action);
+    (action == Access::Deny && scope.terms.enforcement == TermsEnforcement::Observe).then_some(rule)
+}
+
 /// The same with what decides. First match wins.
 pub(crate) fn policy_decides(scope: &Scope, grants: &Grants, packet: &Packet) -> (bool, Ground) {
     let to = packet.destination;
@@ -118,17 +134,20 @@ pub(crate) fn policy_decides(scope: &Scope, grants: &Grants, packet: &Packet) ->
         return (false, Ground::SpecialUse);
     }
     let lan = !is_private(to) || scope.terms.lan == Access::Allow;
+    let observes = scope.terms.enforcement == TermsEnforcement::Observe;
     let judged = |action, lan: bool, ground| match (action, lan) {
-        (Access::Deny, _) => (false, ground),
-        (Access::Allow, false) => (false, Ground::Private),
-        (Access::Allow, true) => (true, ground),
+        (Access::Deny, _) if !observes => (false, ground),
+        (_, false) => (false, Ground::Private),
+        (_, true) => (true, ground),
     };
     for (position, rule) in scope.terms.rules.iter().enumerate() {
         let names: Vec<_> = rule.to.iter().filter(|range| range.contains(&to)).collect();
         let everywhere = rule.to.is_empty() && rule.names.is_empty();
         let named = is_granted(scope, rule, grants, packet);
         if (!names.is_empty() || everywhere || named) && names_port(rule, packet) {
-            let names_private = names.iter().any(|range| is_private_range(range.net()));
+            // A range that a rule denies is no permission to reach it.
+            let names_private = rule.action == Access::Allow
+                && names.iter().any(|range| is_private_range(range.net()));
             return judged(rule.action, lan || names_private, Ground::Rule(position));
         }
     }

@@ -1,13 +1,14 @@
 //! The properties, each as a judgement of one packet, so that a ruleset with a bug can be judged too.
 
 use postern_intent::body::{EgressPath, TermsEstablishedFlows};
+use postern_plan::desired::names;
 use postern_plan::evaluate::{Conntrack, CtDirection, CtState, Evaluator, Fate, Packet, PathEnd};
 use postern_plan::host::Family;
 use postern_plan::ruleset::{Hook, Ruleset};
 
 use super::model::{
     exit_offers, is_allowed_reply, is_clusters, is_inside, is_refused_resolver, is_service_reply,
-    policy_allows, stays_on_the_link,
+    policy_allows, stays_on_the_link, would_refuse,
 };
 use super::{Dice, Scene};
 use crate::fixture::word;
@@ -103,13 +104,16 @@ pub(super) fn the_policy_means_what_it_says(
         && policy_allows(scope, &scene.grants, packet)
         && offered;
     let passage = evaluator(scene, ruleset).forwarded(packet);
-    if passage.left() == wanted {
+    let counted = would_refuse(scope, &scene.grants, packet);
+    let counted = counted.map(|rule| names::observed(&scope.id, rule));
+    let is_counted = !wanted || passage.observed == Vec::from_iter(counted);
+    if passage.left() == wanted && is_counted {
         return Ok(());
     }
     let verb = if wanted { "does not leave" } else { "leaves" };
     Err(format!(
-        "{packet:?} {verb}: {scope:#?} {:#?}",
-        passage.traces
+        "{packet:?} {verb}, {:?}: {scope:#?} {:#?}",
+        passage.observed, passage.traces
     ))
 }
 

@@ -1,6 +1,6 @@
-//! Thirteen bugs, each put into a ruleset: at least one property must fail for each of them.
+//! Sixteen bugs, each put into a ruleset: at least one property must fail for each of them.
 
-use postern_plan::desired::names::{scope_chain, way_chain};
+use postern_plan::desired::names::{OBSERVED, scope_chain, way_chain};
 use postern_plan::host::Family;
 use postern_plan::ruleset::rule::goto;
 use postern_plan::ruleset::{FirewallRule, Match, MatchField, Operand, Ruleset, Target};
@@ -159,6 +159,36 @@ fn first_packets_are_kept(ruleset: &mut Ruleset) {
     }
 }
 
+fn observed(ruleset: &mut Ruleset) -> impl Iterator<Item = &mut FirewallRule> {
+    let chains = ruleset.inet.chains.iter_mut();
+    let chains = chains.filter(|(name, _)| name.starts_with(OBSERVED));
+    chains.flat_map(|(_, chain)| &mut chain.rules)
+}
+
+fn what_is_observed_is_refused(ruleset: &mut Ruleset) {
+    for rule in observed(ruleset) {
+        if matches!(rule.target, Target::Goto(_)) {
+            rule.target = goto("refuse");
+        }
+    }
+}
+
+fn what_is_observed_is_not_counted(ruleset: &mut Ruleset) {
+    for rule in observed(ruleset) {
+        if matches!(rule.target, Target::Count(_)) {
+            rule.target = Target::Continue;
+        }
+    }
+}
+
+fn what_is_observed_reaches_the_lan(ruleset: &mut Ruleset) {
+    for rule in observed(ruleset) {
+        if matches!(rule.target, Target::Goto(_)) {
+            rule.target = goto(way_chain(&scope_id()));
+        }
+    }
+}
+
 type Bug = fn(&mut Ruleset);
 
 /// Does any property see the bug within some packets?
@@ -184,8 +214,8 @@ fn is_seen(bug: Bug) -> bool {
 }
 
 #[test]
-fn each_of_thirteen_bugs_in_the_ruleset_is_seen_by_a_property() {
-    let bugs: [(&str, Bug); 13] = [
+fn each_of_sixteen_bugs_in_the_ruleset_is_seen_by_a_property() {
+    let bugs: [(&str, Bug); 16] = [
         ("default action swapped", default_action_swapped),
         ("rule order reversed", rule_order_reversed),
         ("UDP lowered as TCP", udp_lowered_as_tcp),
@@ -202,6 +232,15 @@ fn each_of_thirteen_bugs_in_the_ruleset_is_seen_by_a_property() {
         ),
         ("no answer grants", no_answer_grants),
         ("first packets are kept", first_packets_are_kept),
+        ("what is observed is refused", what_is_observed_is_refused),
+        (
+            "what is observed is not counted",
+            what_is_observed_is_not_counted,
+        ),
+        (
+            "what is observed reaches the LAN",
+            what_is_observed_reaches_the_lan,
+        ),
     ];
     let unseen: Vec<&str> = bugs
         .into_iter()
