@@ -15,6 +15,7 @@ use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePublicKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use jiff::Timestamp;
+use postern_agent_core::egress::EgressFindings;
 use postern_agent_core::report::{
     FailedStep, GuardMeans, InForce, LedgerState, NodeRelease, NodeSetup, PluginUse, ReportInputs,
     ReportTime, ReportedRun, StartDamage,
@@ -51,6 +52,7 @@ struct Case {
     sessions: SessionHealths,
     probes: ProbeResults,
     counters: BTreeMap<String, u64>,
+    egress: EgressFindings,
     facts: HostFacts,
     wireguard_key: WgKey,
     failures: Vec<FailedStep>,
@@ -146,6 +148,10 @@ impl Case {
             sessions: SessionHealths::default(),
             probes: ProbeResults::default(),
             counters: BTreeMap::new(),
+            egress: EgressFindings {
+                there: Some(Default::default()),
+                ..EgressFindings::default()
+            },
             facts: fixture::facts(),
             wireguard_key: WgKey::from_bytes([9; 32]).unwrap(),
             failures: Vec::new(),
@@ -187,6 +193,7 @@ impl Case {
                 lease: LeaseReading::Stands,
                 bypasses: BTreeMap::new(),
                 isolation: None,
+                egress: &self.egress,
                 counters: &self.counters,
             },
             setup: NodeSetup {

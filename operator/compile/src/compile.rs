@@ -101,7 +101,7 @@ fn wake(now: Timestamp, exits: &ResolvedExits<'_>, memory: &CompilerMemory) -> O
         let former = active.offer.former.as_ref()?;
         let mut known = memory.holders.values().chain(&memory.leaving);
         let known = known.find(|one| (&one.node, &one.uid) == (&former.node, &former.uid));
-        Some(known.unwrap_or(former).until)
+        Some(known.unwrap_or(&**former).until)
     });
     let holders = memory.holders.iter();
     let holders = holders.filter(|(exit, holder)| {

@@ -83,7 +83,7 @@ pub(crate) struct Offer<'a> {
     /// For how long the gateway has them.
     pub(crate) term: EgressTerm,
     /// The node that may still have them.
-    pub(crate) former: Option<ExitHolder>,
+    pub(crate) former: Option<Box<ExitHolder>>,
     pub(crate) routes: &'a [Prefix],
     pub(crate) lan: Access,
     pub(crate) mtu: u16,
@@ -242,12 +242,12 @@ fn egress_term(
     egress: &[Address],
     gateway: &NodeName,
     standbys: &[&NodeName],
-) -> (EgressTerm, Option<ExitHolder>) {
+) -> (EgressTerm, Option<Box<ExitHolder>>) {
     if egress.is_empty() {
         return (EgressTerm::Intent, None);
     }
     match former_holder(index, exit, egress, gateway) {
-        Some(former) => (EgressTerm::Awaited, Some(former)),
+        Some(former) => (EgressTerm::Awaited, Some(Box::new(former))),
         None if standbys.is_empty() => (EgressTerm::Intent, None),
         None => (EgressTerm::Confirmed, None),
     }
@@ -271,7 +271,7 @@ fn by_published<'a>(index: &Index<'a>, exit: &SnapshotExit) -> Option<ExitState<
     });
     let has_session = published_session(document, &exit.name).is_some();
     let former = former_holder(index, &exit.name, &served.egress, gateway);
-    let former = former.filter(|_| !has_session);
+    let former = former.filter(|_| !has_session).map(Box::new);
     Some(ExitState::Active(ActiveExit {
         gateway,
         standbys: gateways.into_iter().skip(1).map(|(node, _)| node).collect(),

@@ -19,7 +19,7 @@ use crate::watches::WatchedStores;
 /// Whether the memory says what is to be remembered.
 pub(in crate::pipeline) enum SavedMemory {
     /// Everything that the API server takes is written, or was already.
-    Remembered(MemoryContents),
+    Remembered(Box<MemoryContents>),
     /// The watch has not shown the last write yet.
     Wait,
 }
@@ -73,7 +73,7 @@ impl MemoryWrite<'_> {
         let unwritten = memory.unwritten().len();
         self.writer.metrics.unwritten_pages.set(gauge(unwritten));
         memory.keep(next.clone(), self.epoch);
-        Ok(SavedMemory::Remembered(next))
+        Ok(SavedMemory::Remembered(Box::new(next)))
     }
 
     async fn write(&self, page: PageName, map: &ConfigMap) -> Result<ConfigMap, ApiError> {

@@ -64,7 +64,7 @@ impl PublishStep<'_> {
         for stage in planned.stages(&compilation.retired) {
             match stage {
                 PublishStage::Memory => match self.save_memory(round, compilation).await? {
-                    SavedMemory::Remembered(saved) => remembered = Some(saved),
+                    SavedMemory::Remembered(saved) => remembered = Some(*saved),
                     SavedMemory::Wait => {
                         // The next run compiles again: nothing of this compilation is published.
                         tallies.intents.stale += 1;
