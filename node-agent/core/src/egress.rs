@@ -138,7 +138,7 @@ impl EgressFindings {
     }
 }
 
-/// What to do now, and how far each address is. O(addresses · log addresses).
+/// What to do now, and how far each address is. O(addresses²), of which a gateway has a few.
 #[must_use]
 pub fn decide(
     order: &EgressOrder,
@@ -150,14 +150,17 @@ pub fn decide(
     let mut states = Vec::new();
     for wanted in &order.wanted {
         let forgotten = EgressMemory::default();
+        // Two exits may name one address; the one that asks for less counts.
+        let same = order.wanted.iter().filter(|other| other.on == wanted.on);
+        let term = same.map(|other| other.term).max().unwrap_or(wanted.term);
         let one = WantedNow {
             on: &wanted.on,
-            end: end(order, reading, wanted.term),
+            end: end(order, reading, term),
             memory: memory.get(&wanted.on).unwrap_or(&forgotten),
             now,
         };
-        let (state, act) = one.decide(wanted.term, reading);
-        acts.extend(act);
+        let (state, act) = one.decide(term, reading);
+        acts.extend(act.filter(|act| !acts.contains(act)));
         states.push((wanted.clone(), state));
     }
     let may_stay = |address: &&EgressAddress| {
@@ -426,6 +429,16 @@ mod tests {
         let (acts, state) = decided(EgressTerm::Awaited, &there, EgressMemory::default());
         assert_eq!(acts, [EgressAct::Drop(on("eth0"))]);
         assert_eq!(state, EgressState::Awaited);
+    }
+
+    #[test]
+    fn of_two_exits_that_name_one_address_the_one_that_asks_for_less_counts() {
+        let mut both = order(EgressTerm::Intent);
+        both.wanted.extend(order(EgressTerm::Confirmed).wanted);
+        let there = reading(&["eth0"], Some(20));
+        let (acts, states) = decide(&both, &there, &BTreeMap::new(), NOW);
+        assert_eq!(acts, [keep(20)]);
+        assert!(states.iter().all(|(_, state)| *state == EgressState::Held));
     }
 
     #[test]

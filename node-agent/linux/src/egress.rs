@@ -162,8 +162,9 @@ fn lasting(
 ) -> AddressMessage {
     let mut lasts = CacheInfo::default();
     lasts.ifa_valid = seconds.get();
-    // The node itself never chooses the address: of IPv6 an address that is not preferred comes last in RFC 6724, and of
-    // IPv4 one with a prefix length of its own is chosen for no route.
+    // The node itself is not to choose the address: of IPv6 an address that is not preferred comes last in RFC 6724, and of
+    // IPv4 the address whose prefix has the next hop comes first. An uplink without such a prefix (PPP, a cloud's /32) chooses
+    // the address that was added first.
     lasts.ifa_preferred = match address.address.is_ipv4() {
         true => seconds.get(),
         false => 0,

@@ -1,5 +1,5 @@
-//! Whether this node's intent is still the newest one: a list without a version, which the API server answers from its store
-//! with a quorum of the store's members. It is asked only while an egress address depends on it.
+//! Whether this node's intent is still the newest one: a list without a version, whose answer is never older than the question,
+//! from etcd or from a cache that was brought up to it. It is asked only while an egress address depends on it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

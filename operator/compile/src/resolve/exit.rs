@@ -105,13 +105,12 @@ pub(crate) enum ExitUsers<'a> {
 
 impl<'a> ResolvedExits<'a> {
     pub(crate) fn new(index: &Index<'a>) -> Self {
-        Self {
-            states: index
-                .exits
-                .iter()
-                .map(|(name, exit)| (*name, resolve(index, exit)))
-                .collect(),
-        }
+        let exits = index.exits.iter();
+        let mut states: BTreeMap<&ExitName, ExitState<'a>> = exits
+            .map(|(name, exit)| (*name, resolve(index, exit)))
+            .collect();
+        keep_apart(index, &mut states);
+        Self { states }
     }
 
     /// The state of an exit; none: there is no such exit.
@@ -139,6 +138,44 @@ impl<'a> ResolvedExits<'a> {
     pub(crate) fn exhaust(&mut self, name: &ExitName, reason: Reason) {
         if let Some(state) = self.states.get_mut(name) {
             *state = ExitState::NoNumber(reason);
+        }
+    }
+}
+
+/// An egress IP that several exits name is given to one gateway: to the one that has it, else to that of the first exit by
+/// name. O(exits · log exits).
+fn keep_apart<'a>(index: &Index<'a>, states: &mut BTreeMap<&'a ExitName, ExitState<'a>>) {
+    let mut given: BTreeMap<Address, &NodeName> = BTreeMap::new();
+    let has = |active: &ActiveExit<'_>| {
+        let document = index.published.documents.get(active.gateway);
+        let served = document.into_iter().flat_map(|document| &document.nat);
+        let mut held = served.filter(|served| served.egress_term != EgressTerm::Awaited);
+        held.any(|served| {
+            active
+                .offer
+                .egress
+                .iter()
+                .any(|one| served.egress.contains(one))
+        })
+    };
+    for with_them in [true, false] {
+        for state in states.values_mut() {
+            let ExitState::Active(active) = state else {
+                continue;
+            };
+            let is_own = active.offer.session.is_none() && active.offer.term != EgressTerm::Awaited;
+            if !is_own || has(active) != with_them {
+                continue;
+            }
+            let mut egress = active.offer.egress.iter();
+            let other =
+                egress.find_map(|one| given.get(one).filter(|node| **node != active.gateway));
+            if let Some(node) = other.and_then(|name| index.nodes.get(*name)) {
+                active.offer.term = EgressTerm::Awaited;
+                active.offer.former = Some(Box::new(ExitHolder::of_another_exit(node)));
+                continue;
+            }
+            given.extend(active.offer.egress.iter().map(|one| (*one, active.gateway)));
         }
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use postern_intent::{Address, ExitName, Namespace, NodeName, NodeUid, Serial, Uid, WgKey};
 use serde::{Deserialize, Serialize};
 
+use super::objects::SnapshotNode;
 use super::policy::PolicyRoute;
 use super::selector::ParsedSelector;
 use crate::gate::{ApprovalCause, ApprovalSubject, HeldUntil};
@@ -124,6 +125,22 @@ pub struct ExitHolder {
     /// A later document than this one is the first that the node needs a confirmation for; none: it has applied such a one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unconfirmed: Option<Serial>,
+}
+
+impl ExitHolder {
+    /// The gateway of another exit that names the same egress IP. It has it for as long as that exit names it.
+    pub(crate) fn of_another_exit(node: &SnapshotNode) -> Self {
+        Self {
+            node: node.name.clone(),
+            uid: node.uid.clone(),
+            serial: Serial::default(),
+            until: Timestamp::MAX,
+            since: Timestamp::MIN,
+            fence: HolderFence::Intent,
+            addresses: BTreeSet::new(),
+            unconfirmed: None,
+        }
+    }
 }
 
 /// What ends a holder's time where it applies no later document.

@@ -216,10 +216,16 @@ fn ready(
     }
     if let Some(former) = &active.offer.former {
         let (node, until) = (&former.node, former.until);
-        let message = format!(
-            "{node} has or had the egress IPs and has not said that it gave them up; {} takes them over when it has, or at {until}, when {node} cannot have them any more",
-            active.gateway
-        );
+        let message = if until == jiff::Timestamp::MAX {
+            format!(
+                "another exit names one of these egress IPs too, and {node} has it; take it out of one of the two"
+            )
+        } else {
+            format!(
+                "{node} has or had the egress IPs and has not said that it gave them up; {} takes them over when it has, or at {until}, when {node} cannot have them any more",
+                active.gateway
+            )
+        };
         return Finding::no(kind, Reason::HolderHeld, message);
     }
     let lack = gateway.lack().unwrap_or_default();

@@ -282,3 +282,28 @@ fn a_fenced_document_that_a_lost_memory_does_not_know_of_counts_only_once_it_is_
     world.compile();
     assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Awaited));
 }
+
+#[test]
+fn an_egress_ip_that_two_exits_name_is_given_to_one_gateway_and_stays_there() {
+    let mut world = world(&["gw-1", "gw-2"]);
+    let mut other = node("us-1", 5);
+    other.labels.insert("exit".to_owned(), "us".to_owned());
+    world.add_node(other);
+    another(&mut world, "192.0.2.200");
+    for _ in 0..2 {
+        world.compile();
+        assert_eq!(term(&world, "gw-1"), Some(EgressTerm::Confirmed));
+        assert_eq!(term(&world, "us-1"), Some(EgressTerm::Awaited));
+    }
+    // Of two that begin at the same time, the first by name has it.
+    world.previous.clear();
+    world.memory = Default::default();
+    world.ledgers.clear();
+    world.compile();
+    assert_eq!(term(&world, "gw-1"), Some(EgressTerm::Confirmed));
+    assert_eq!(term(&world, "us-1"), Some(EgressTerm::Awaited));
+    world.exits.remove("eu");
+    world.compile();
+    world.compile();
+    assert_eq!(term(&world, "us-1"), Some(EgressTerm::Intent));
+}
