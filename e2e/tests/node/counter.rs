@@ -65,7 +65,7 @@ fn pretend_to_masquerade(lab: &TestLab, pod: &PodRecord) -> String {
     let digest = "5c09e00000000001";
     let own = json!({
         "nat": [{
-            "exit": "eu", "interface": "pst-s-eu", "rank": 0, "egress": [], "routes": ["0.0.0.0/0", "::/0"], "lan": "Deny",
+            "exit": "eu", "interface": "pst-s-eu", "rank": 0, "egress": [], "egressTerm": "Intent", "routes": ["0.0.0.0/0", "::/0"], "lan": "Deny",
             "digest": digest,
         }],
         "firewall": [{

@@ -26,11 +26,12 @@ use postern_host_testing::generate::{
 };
 use postern_intent::body::Class;
 use postern_plan::Desired;
+use postern_plan::desired::names::{EGRESS_SET, halved};
 use postern_plan::evaluate::{
     Conntrack, CtDirection, CtState, Evaluator, Packet, PathEnd, Transport,
 };
 use postern_plan::host::Family;
-use postern_plan::ruleset::{Grant, Transaction};
+use postern_plan::ruleset::{Atom, Grant, Transaction};
 use tun_rs::{AsyncDevice, DeviceBuilder};
 
 const SCENES: usize = 40;
@@ -342,6 +343,15 @@ async fn compare(node: &Node, dice: &mut Dice, first: u32, seed: u64) -> usize {
     nft(&Transaction::grant(&grants.collect::<Vec<_>>()).to_string());
     let device = OUT[dice.below(OUT.len())];
     node.route_everything_to(device);
+    let egress = egress(&scene);
+    let is_there = dice.below(2) == 0;
+    let change = |verb: &str| {
+        for address in egress.iter().filter(|_| is_there) {
+            let address = address.to_string();
+            run("ip", &["address", verb, &address, "dev", "eth0"]);
+        }
+    };
+    change("add");
     // A protocol without ports has one flow for each pair of addresses: the scene before would answer for it.
     run("conntrack", &["-F"]);
     let sources = [SELECTED, RELEASED, BLOCKED, UNLISTED].concat();
@@ -360,13 +370,16 @@ async fn compare(node: &Node, dice: &mut Dice, first: u32, seed: u64) -> usize {
         conntrack_of(&mut packet);
         let key = (packet.protocol(), packet.destination);
         let is_distinct = !matches!(packet.transport, Transport::Other(_)) || portless.insert(key);
-        if is_forwarded(&packet) && is_distinct {
+        if is_forwarded(&packet) && is_distinct && !egress.contains(&packet.destination) {
             node.pods.send(&bytes(&packet, number)).await.unwrap();
             sent.insert(number, packet);
         }
     }
     node.read_all(&mut left).await;
-    let evaluator = evaluator(&scene);
+    let mut evaluator = evaluator(&scene);
+    if !is_there {
+        evaluator.absent.extend(&egress);
+    }
     let mut counted = BTreeMap::new();
     for (number, packet) in &sent {
         let passage = evaluator.forwarded(packet);
@@ -384,11 +397,27 @@ async fn compare(node: &Node, dice: &mut Dice, first: u32, seed: u64) -> usize {
             passage.traces
         );
     }
+    change("delete");
     for counter in &scene.desired.ruleset.inet.observed {
         let expected = counted.get(counter).copied().unwrap_or_default();
         assert_eq!(packets_of(counter), expected, "POSTERN_SEED={seed}");
     }
     left.len()
+}
+
+/// The egress addresses of a scene. They are on the node, or they are not and nothing leaves with them.
+fn egress(scene: &Scene) -> BTreeSet<IpAddr> {
+    let sets = Family::BOTH.map(|family| halved(EGRESS_SET, family));
+    let sets = sets
+        .iter()
+        .filter_map(|name| scene.desired.ruleset.inet.sets.get(name));
+    let elements = sets.flat_map(|set| &set.elements);
+    let atoms = elements.flat_map(|element| &element.key);
+    let addresses = atoms.filter_map(|atom| match atom {
+        Atom::Address(address) => Some(*address),
+        _ => None,
+    });
+    addresses.collect()
 }
 
 /// What the kernel's counter of this name counted.
