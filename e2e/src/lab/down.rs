@@ -24,8 +24,11 @@ impl Lab {
     /// `Residue` with every leftover; or the first step that failed.
     pub fn down(&self) -> Result<(), LabError> {
         let state = self.state()?;
-        let users = users_of(&state.namespaces);
-        let held = nsfs_mounts(&state.namespaces)?;
+        // Once the mounts of this lab are gone, as after a first try, its namespaces may be freed and their numbers another lab's.
+        let (users, held) = match mounts_below(&self.dir)?.is_empty() {
+            true => (Vec::new(), Vec::new()),
+            false => (users_of(&state.namespaces), nsfs_mounts(&state.namespaces)?),
+        };
         Cgroup::at(&state.cgroup).destroy()?;
         self.remove_node_cgroups()?;
         for mount in mounts_below(&self.dir)? {

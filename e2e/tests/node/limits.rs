@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 
 use crate::holes::{ask, lab, serving};
 
+/// The burst of a second is over after one second of twice the rate.
+const BURST: Duration = Duration::from_millis(1700);
+
 const NODE: &str = "n1";
 /// Where each pod's packets are counted.
 const PORTS: [u16; 3] = [9001, 9002, 9003];
@@ -131,6 +134,21 @@ impl Crowd {
             })
     }
 
+    /// Waits until the kernel refuses of a stream of twice the limit: a burst of a second is over then, however fast the sender
+    /// is. Without a limit nothing is refused.
+    fn await_refusals(&self, stream: Stream, sent: &AtomicU64, before: u64) {
+        let most = u64::from(stream.per_second) / 2;
+        let begun = Instant::now();
+        loop {
+            thread::sleep(Duration::from_millis(100));
+            let arrived = self.arrived(stream.pod) - before;
+            let refused = sent.load(Ordering::Relaxed).saturating_sub(arrived);
+            if refused > most / 5 && begun.elapsed() > BURST || begun.elapsed() > BURST * 5 {
+                return;
+            }
+        }
+    }
+
     /// What arrives of the first stream in a second, and which part of what the others sent.
     fn measured(&self, streams: &[Stream], time: Duration) -> (f64, Vec<f64>) {
         let stop = AtomicBool::new(false);
@@ -141,8 +159,7 @@ impl Crowd {
             for (stream, sent) in streams.iter().zip(&sent) {
                 scope.spawn(|| self.send(*stream, &stop, sent).unwrap());
             }
-            // The burst of a second is over after one second of twice the rate.
-            thread::sleep(Duration::from_millis(1700));
+            self.await_refusals(streams[0], &sent[0], before[0]);
             let (begin, first) = (Instant::now(), self.arrived(streams[0].pod));
             thread::sleep(time);
             let (seconds, last) = (begin.elapsed(), self.arrived(streams[0].pod));
