@@ -107,6 +107,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
         bindings,
         audit,
     } = open_files(args, &ledger, &mut damages)?;
+    let clock = Clock::new(ledger.entries().highest_time);
     let options = linux_options(args, &key);
     // Two lists at a time over one connection are refused by the kernel (`EBUSY`), so that the task of the uplinks has its own.
     let uplinks = watch_uplinks(LinuxHost::new(options.clone()), args, &mut damages);
@@ -130,12 +131,12 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
         updates: sender,
     };
     let channels = LoopChannels::start(args, inputs, &mut damages);
-    let egress = keep_egress(options, channels.confirmations, &mut damages);
+    let egress = keep_egress(options, clock.clone(), channels.confirmations, &mut damages);
     let (probes, plan) = ProbeHandle::pair();
     let agent = Agent {
         host,
         options: agent_options(args, uid),
-        clock: Clock::new(ledger.entries().highest_time),
+        clock,
         documents: DocumentState::new(installed_keys, keys, Inbox::new(channels.documents)),
         memory: DurableState {
             ledger,

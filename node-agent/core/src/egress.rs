@@ -7,23 +7,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
 use jiff::{SignedDuration, Timestamp};
-use postern_intent::body::{EGRESS_FENCE, EgressTerm};
+use postern_intent::body::{EGRESS_FENCE_SECONDS, EgressTerm};
 use postern_intent::{Address, Body, ExitName, Serial};
 use postern_plan::host::{EgressAddress, MacAddress};
 
 /// Between two questions to the neighbours about an address that one of them has.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
-/// How long it counts that no neighbour answered.
+/// How long a question without an answer counts.
 const ANSWER_COUNTS: SignedDuration = SignedDuration::from_secs(2);
-/// The first announcements: as many, so far apart. A neighbour keeps what it knew for a second (`locktime`).
+/// The first announcements: their number, and the time between two. A neighbour ignores a change within a second of the last
+/// one (`locktime`).
 const FIRST_ANNOUNCEMENTS: u32 = 4;
 const ANNOUNCE_SOON: SignedDuration = SignedDuration::from_secs(1);
 /// Later ones, for neighbours that were away.
 const ANNOUNCE_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 /// An end that moves by less is left alone.
 const SAME_END: SignedDuration = SignedDuration::from_secs(2);
-/// How much later than wanted the kernel may end it: the time of one request.
-const LATE: SignedDuration = SignedDuration::from_millis(250);
+/// How much later than wanted it may seem to end: the kernel gives whole seconds, rounded up.
+const ROUNDED: SignedDuration = SignedDuration::from_secs(1);
+/// How long an address lasts at first, and without a confirmation.
+const FENCE: NonZeroU32 = match NonZeroU32::new(EGRESS_FENCE_SECONDS) {
+    Some(seconds) => seconds,
+    None => NonZeroU32::MIN,
+};
 /// The longest time that an address gets at once; the rest follows.
 const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 
@@ -35,15 +41,25 @@ pub struct WantedEgress {
     pub term: EgressTerm,
 }
 
-/// What the intent in force says.
+/// The egress addresses that the intent in force gives to the node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EgressOrder {
     pub wanted: Vec<WantedEgress>,
     /// The end of its validity.
     pub not_after: Timestamp,
+    pub serial: Serial,
 }
 
-/// What was read.
+impl EgressOrder {
+    /// Does an address depend on a confirmation of the intent?
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        let mut wanted = self.wanted.iter();
+        wanted.any(|wanted| wanted.term == EgressTerm::Confirmed)
+    }
+}
+
+/// One reading of the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EgressReading {
     /// Addresses of ours, with the seconds after which the kernel ends them.
@@ -54,19 +70,17 @@ pub struct EgressReading {
     pub confirmed_until: Option<Timestamp>,
 }
 
-/// What is remembered of an address.
+/// The memory of one address.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EgressMemory {
     /// When the neighbours were asked, and which one answered.
     pub asked: Option<(Timestamp, Option<MacAddress>)>,
-    /// When the kernel ends it.
-    pub ends: Option<Timestamp>,
     /// How often it was announced, and when last.
     pub announced: Option<(u32, Timestamp)>,
 }
 
 /// What is to be done next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EgressAct {
     Drop(EgressAddress),
     Ask(EgressAddress),
@@ -108,24 +122,23 @@ pub struct EgressFindings {
 }
 
 impl EgressFindings {
-    /// Does the kernel have of egress addresses what the body gives to the node, and for no longer? `has` says whether an address
-    /// is on the node now.
+    /// Is every egress address on the node one that the body gives it, with no later end than its term allows?
     #[must_use]
-    pub fn follows(&self, body: &Body, has: impl Fn(&Address) -> bool) -> bool {
+    pub fn follows(&self, body: &Body) -> bool {
+        // Of two exits that name one address, the one that asks for less counts.
         let given = |address: &Address| {
-            let mut served = body.nat.iter();
-            served.any(|served| {
-                served.egress_term != EgressTerm::Awaited && served.egress.contains(address)
-            })
+            let served = body.nat.iter();
+            let named = served.filter(|served| served.egress.contains(address));
+            let term = named.map(|served| served.egress_term).max();
+            term.is_some_and(|term| term != EgressTerm::Awaited)
         };
         let Some(there) = &self.there else {
             return false;
         };
         let is_idle = there.is_empty() && self.states.is_empty();
-        let mut left = there.iter().map(|ours| &ours.address);
         (is_idle || self.serial == body.serial)
             && self.unfenced.is_empty()
-            && !left.any(|address| !given(address) && has(address))
+            && there.iter().all(|ours| given(&ours.address))
     }
 
     /// How far an address of an exit is; none: it was not looked at yet.
@@ -151,7 +164,8 @@ pub fn decide(
     for wanted in &order.wanted {
         let forgotten = EgressMemory::default();
         // Two exits may name one address; the one that asks for less counts.
-        let same = order.wanted.iter().filter(|other| other.on == wanted.on);
+        let same = order.wanted.iter();
+        let same = same.filter(|other| other.on.address == wanted.on.address);
         let term = same.map(|other| other.term).max().unwrap_or(wanted.term);
         let one = WantedNow {
             on: &wanted.on,
@@ -181,8 +195,8 @@ pub fn decide(
 /// Would the kernel keep the address for longer than a confirmation counts?
 #[must_use]
 pub fn is_unfenced(reading: &EgressReading, address: &EgressAddress) -> bool {
-    let seconds = reading.there.get(address).copied().map(i64::from);
-    seconds.is_some_and(|seconds| seconds > EGRESS_FENCE.as_secs())
+    let seconds = reading.there.get(address);
+    seconds.is_some_and(|seconds| *seconds > EGRESS_FENCE_SECONDS)
 }
 
 /// Until when the node may have an address of the term; none: not now.
@@ -208,6 +222,7 @@ impl WantedNow<'_> {
         reading: &EgressReading,
     ) -> (EgressState, Option<EgressAct>) {
         let is_there = reading.there.contains_key(self.on);
+        let lasts = reading.there.get(self.on).copied().unwrap_or_default();
         if term == EgressTerm::Awaited {
             return (EgressState::Awaited, None);
         }
@@ -217,16 +232,14 @@ impl WantedNow<'_> {
         // What an agent before this one added ends by itself. What the node had without a confirmation is cut to the time of one.
         if is_there && self.end.is_none() {
             let is_longer = is_unfenced(reading, self.on);
-            let fence = u32::try_from(EGRESS_FENCE.as_secs());
-            let fence = fence.ok().and_then(NonZeroU32::new);
-            let cut = fence.map(|fence| EgressAct::Keep(self.on.clone(), fence));
+            let cut = Some(EgressAct::Keep(self.on.clone(), FENCE));
             return (EgressState::Coming, cut.filter(|_| is_longer));
         }
         let Some(seconds) = self.seconds() else {
             return (EgressState::Unconfirmed, None);
         };
         if is_there {
-            let act = match self.is_prolonged() {
+            let act = match self.is_prolonged(seconds, lasts) {
                 false => Some(EgressAct::Keep(self.on.clone(), seconds)),
                 true => self.announcement(),
             };
@@ -235,7 +248,8 @@ impl WantedNow<'_> {
         let ask = || Some(EgressAct::Ask(self.on.clone()));
         match self.memory.asked {
             Some((at, None)) if self.now.duration_since(at) <= ANSWER_COUNTS => {
-                let keep = EgressAct::Keep(self.on.clone(), seconds);
+                // A short time first: an agent that dies before it knows that the kernel recorded whose it is leaves nothing.
+                let keep = EgressAct::Keep(self.on.clone(), seconds.min(FENCE));
                 (EgressState::Coming, Some(keep))
             }
             Some((at, Some(mac))) => {
@@ -252,19 +266,16 @@ impl WantedNow<'_> {
         NonZeroU32::new(u32::try_from(left.as_secs()).ok()?)
     }
 
-    /// Does the kernel end it when it should? One that ends too late is shortened.
-    fn is_prolonged(&self) -> bool {
-        let wanted = self.end.map(|end| end.min(self.now + LONGEST));
-        let (Some(ends), Some(wanted)) = (self.memory.ends, wanted) else {
-            return false;
-        };
-        let apart = wanted.duration_since(ends);
+    /// Does the kernel, which ends it in so many seconds, end it when it should? One that ends too late is shortened.
+    fn is_prolonged(&self, wanted: NonZeroU32, lasts: u32) -> bool {
+        let [wanted, lasts] =
+            [wanted.get(), lasts].map(|seconds| SignedDuration::from_secs(i64::from(seconds)));
         // The longest time moves on with the clock.
         let moves = match self.end > Some(self.now + LONGEST) {
             true => LONGEST / 2,
             false => SAME_END,
         };
-        -LATE < apart && apart < moves
+        lasts <= wanted + ROUNDED && wanted < lasts + moves
     }
 
     fn announcement(&self) -> Option<EgressAct> {
@@ -304,6 +315,7 @@ mod tests {
                 term,
             }],
             not_after: at(600),
+            serial: Serial(1),
         }
     }
 
@@ -344,6 +356,12 @@ mod tests {
         };
         let free = asked(at(-1), None);
         let (acts, _) = decided(EgressTerm::Intent, &reading(&[], None), free);
+        assert_eq!(acts, [keep(20)], "a short time first");
+        let (acts, _) = decided(
+            EgressTerm::Intent,
+            &reading(&["eth0"], None),
+            EgressMemory::default(),
+        );
         assert_eq!(acts, [keep(600)]);
         let old = asked(at(-3), None);
         let (acts, _) = decided(EgressTerm::Intent, &reading(&[], None), old);
@@ -369,9 +387,14 @@ mod tests {
         let confirmed = |there: &[&str], until| {
             decided(EgressTerm::Confirmed, &reading(there, until), nothing())
         };
+        let announce = vec![EgressAct::Announce(on("eth0"))];
         assert_eq!(
             confirmed(&["eth0"], Some(20)),
-            (vec![keep(20)], EgressState::Held)
+            (announce, EgressState::Held)
+        );
+        assert_eq!(
+            confirmed(&["eth0"], Some(15)),
+            (vec![keep(15)], EgressState::Held)
         );
         // Its last second is over: less than a second cannot be given.
         for until in [Some(0), Some(-3)] {
@@ -405,22 +428,23 @@ mod tests {
             there: Some([on("eth0")].into()),
             ..EgressFindings::default()
         };
-        assert!(findings.follows(&body, |_| true));
+        assert!(findings.follows(&body));
         findings.serial = Serial(body.serial.0 - 1);
-        assert!(!findings.follows(&body, |_| true), "an older intent");
+        assert!(!findings.follows(&body), "an older intent");
         findings.serial = body.serial;
         findings.unfenced.insert(on("eth0"));
-        assert!(!findings.follows(&body, |_| true), "kept too long");
+        assert!(!findings.follows(&body), "kept too long");
         findings.unfenced.clear();
         body.nat[0].egress_term = EgressTerm::Awaited;
-        assert!(!findings.follows(&body, |_| true), "it is not given");
-        assert!(findings.follows(&body, |_| false), "it went meanwhile");
+        assert!(!findings.follows(&body), "it is not given");
+        findings.there = Some(BTreeSet::new());
+        assert!(findings.follows(&body), "it went");
         let idle = EgressFindings {
             there: Some(BTreeSet::new()),
             ..EgressFindings::default()
         };
-        assert!(idle.follows(&body, |_| true));
-        assert!(!EgressFindings::default().follows(&body, |_| true));
+        assert!(idle.follows(&body));
+        assert!(!EgressFindings::default().follows(&body));
     }
 
     #[test]
@@ -437,7 +461,7 @@ mod tests {
         both.wanted.extend(order(EgressTerm::Confirmed).wanted);
         let there = reading(&["eth0"], Some(20));
         let (acts, states) = decide(&both, &there, &BTreeMap::new(), NOW);
-        assert_eq!(acts, [keep(20)]);
+        assert_eq!(acts, [EgressAct::Announce(on("eth0"))]);
         assert!(states.iter().all(|(_, state)| *state == EgressState::Held));
     }
 
@@ -456,19 +480,20 @@ mod tests {
     #[test]
     fn an_address_is_prolonged_when_its_end_moves_and_announced_four_times_soon_and_then_at_times()
     {
-        let memory = |ends: i64, announced| EgressMemory {
-            ends: Some(at(ends)),
-            announced,
-            ..EgressMemory::default()
-        };
-        let acts = |ends, announced| {
-            let reading = reading(&["eth0"], Some(20));
-            decided(EgressTerm::Confirmed, &reading, memory(ends, announced)).0
+        let acts = |lasts, announced| {
+            let mut reading = reading(&["eth0"], Some(20));
+            reading.there.insert(on("eth0"), lasts);
+            let memory = EgressMemory {
+                announced,
+                ..EgressMemory::default()
+            };
+            decided(EgressTerm::Confirmed, &reading, memory).0
         };
         let announce = vec![EgressAct::Announce(on("eth0"))];
-        assert_eq!(acts(15, None), [keep(20)]);
-        assert_eq!(acts(21, None), [keep(20)], "it ended too late");
+        assert_eq!(acts(18, None), [keep(20)]);
+        assert_eq!(acts(22, None), [keep(20)], "it would end too late");
         assert_eq!(acts(19, None), announce);
+        assert_eq!(acts(21, None), announce);
         assert_eq!(acts(20, Some((1, at(-1)))), announce);
         assert_eq!(acts(20, Some((3, at(0)))), []);
         assert_eq!(acts(20, Some((4, at(-29)))), []);

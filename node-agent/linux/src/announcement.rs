@@ -1,4 +1,4 @@
-//! Frames by which a node tells its neighbours that it has an address, for what the kernel sends none by itself.
+//! Frames that announce an address to neighbours. The kernel sends none by default.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};

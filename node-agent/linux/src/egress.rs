@@ -1,4 +1,4 @@
-//! Egress addresses on uplinks, and what neighbours say and hear of them.
+//! Egress addresses on uplinks, questions to neighbours and announcements.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -48,14 +48,11 @@ impl EgressAddresses for LinuxHost {
             .act(request, NLM_F_CREATE | NLM_F_REPLACE)
             .await
             .map_err(failed)?;
-        if list(self.rtnl())
-            .await
-            .map_err(failed)?
-            .contains_key(address)
-        {
+        let recorded = list(self.rtnl()).await;
+        if recorded.is_ok_and(|recorded| recorded.contains_key(address)) {
             return Ok(());
         }
-        // A kernel before 5.18 ignores the attribute, and nobody would know any more whose the address is.
+        // A kernel before 5.18 ignores the attribute. Without it the agent could not find its own address again.
         self.drop_egress(address).await?;
         Err(failed(HostCause::Answer {
             what: "this kernel does not record whose an address is (IFA_PROTO, Linux 5.18)",
@@ -189,6 +186,11 @@ async fn ask(rtnl: &Rtnl, address: &EgressAddress) -> Result<Option<MacAddress>,
         return Ok(None);
     }
     let index = rtnl.index(address.device.as_str()).await?;
+    if !address.address.is_ipv4() && !has_link_local(rtnl, index).await? {
+        return Err(HostCause::Answer {
+            what: "the link has no address to ask from yet",
+        });
+    }
     // An entry of before would be taken for an answer.
     forget(rtnl, index, address).await?;
     let mut asked = neighbour(index, address);
@@ -203,6 +205,28 @@ async fn ask(rtnl: &Rtnl, address: &EgressAddress) -> Result<Option<MacAddress>,
     }
     forget(rtnl, index, address).await?;
     Ok(found)
+}
+
+/// Has the device a link-local address that is not tentative? The kernel sends a solicitation without a packet behind it from such
+/// an address only, and sends none where there is none.
+async fn has_link_local(rtnl: &Rtnl, index: u32) -> Result<bool, HostCause> {
+    let all = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+    let mut answers = rtnl.dump(all).await?.into_iter();
+    Ok(answers.any(|answer| match answer {
+        RouteNetlinkMessage::NewAddress(message) => {
+            let is_tentative = message.attributes.iter().any(|attribute| match attribute {
+                AddressAttribute::Flags(flags) => flags.contains(AddressFlags::Tentative),
+                _ => false,
+            });
+            let mut attributes = message.attributes.iter();
+            let is_local = attributes.any(|attribute| match attribute {
+                AddressAttribute::Address(Address::V6(ip)) => ip.is_unicast_link_local(),
+                _ => false,
+            });
+            message.header.index == index && is_local && !is_tentative
+        }
+        _ => false,
+    }))
 }
 
 fn neighbour(index: u32, address: &EgressAddress) -> NeighbourMessage {

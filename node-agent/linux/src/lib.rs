@@ -9,7 +9,7 @@
 //! | `netlink` | requests of any netlink family, by hand |
 //! | `rtnl` | requests of the route family, by rtnetlink |
 //! | `link`, `address`, `device`, `route`, `rule` | devices and where packets go |
-//! | `egress`, `announcement` | addresses of exits on uplinks, and what neighbours say and hear of them |
+//! | `egress`, `announcement` | egress addresses on uplinks, questions to neighbours and announcements |
 //! | `uplink` | what the kernel forgets of a link that goes down, radios, sessions of others |
 //! | `lock` | XFRM policies |
 //! | `bypass`, `tcx` | ways past netfilter |

@@ -157,11 +157,22 @@ fn of_route(message: &Message) -> Option<KernelChange> {
     match message.kind {
         16 | 17 => Some(KernelChange::Link),
         36 | 37 | 44 | 45 => Some(KernelChange::Path),
+        20 if is_of_an_exit(&message.body) => None,
         20 | 21 => Some(KernelChange::Address),
         24 | 25 if is_read(&message.body) => Some(KernelChange::Route),
         32 | 33 => Some(KernelChange::Rule),
         _ => None,
     }
+}
+
+/// Is it an egress address of ours? It is prolonged every few seconds, and its task reports a new one by itself.
+fn is_of_an_exit(message: &[u8]) -> bool {
+    /// Length of `struct ifaddrmsg`.
+    const HEADER: usize = 8;
+    /// `IFA_PROTO`.
+    const PROTOCOL: u16 = 11;
+    let attributes = message.get(HEADER..).unwrap_or_default();
+    attribute(attributes, PROTOCOL) == Some(&[ROUTE_PROTOCOL][..])
 }
 
 /// Is it a route that a reading looks at: a default route, or one of ours? Nodes that speak BGP change others all day.

@@ -42,6 +42,11 @@ impl Neighbour {
         neighbour.runs("ip address add 192.0.2.2/24 dev v1");
         neighbour.runs("ip -6 address add 2001:db8::2/64 dev v1 nodad");
         neighbour.runs("ip link set v1 up");
+        let begun = Instant::now();
+        while run("ip", &["-6", "address", "show", "dev", "v0"]).contains("tentative") {
+            assert!(begun.elapsed() < Duration::from_secs(5), "still tentative");
+            std::thread::sleep(Duration::from_millis(50));
+        }
         neighbour
     }
 
@@ -108,7 +113,16 @@ fn the_node_itself_never_leaves_with_an_egress_address() {
         for text in ["192.0.2.3", "2001:db8::3"] {
             host.keep_egress(&on_v0(text), seconds(60)).await.unwrap();
         }
-        for (to, from) in [("192.0.2.2", "192.0.2.1"), ("2001:db8::2", "2001:db8::1")] {
+        for default in [["-4", "192.0.2.2"], ["-6", "2001:db8::2"]] {
+            let [family, gateway] = default;
+            run("ip", &[family, "route", "add", "default", "via", gateway]);
+        }
+        for (to, from) in [
+            ("192.0.2.2", "192.0.2.1"),
+            ("198.51.100.1", "192.0.2.1"),
+            ("2001:db8::2", "2001:db8::1"),
+            ("2001:db8:99::1", "2001:db8::1"),
+        ] {
             let route = run("ip", &["route", "get", to]);
             assert!(route.contains(&format!("src {from} ")), "{route}");
         }
@@ -126,12 +140,19 @@ fn a_neighbour_that_has_the_address_is_found_and_one_that_has_not_is_none() {
         }
         neighbour.runs("ip address add 192.0.2.10/24 dev v1");
         neighbour.runs("ip -6 address add 2001:db8::10/64 dev v1 nodad");
-        let mac = neighbour.runs("cat /sys/class/net/v1/address || ip link show v1");
         for text in BOTH {
             let found = host.ask_neighbours(&on_v0(text)).await.unwrap();
             let found = found.expect("the neighbour has the address").to_string();
             let shown = neighbour.runs("ip link show v1");
-            assert!(shown.contains(&found), "{text}: {found}, {mac}");
+            assert!(shown.contains(&found), "{text}: {found}");
+        }
+        // What the kernel knew of before is no answer.
+        neighbour.runs("ip address delete 192.0.2.10/24 dev v1");
+        neighbour.runs("ip -6 address delete 2001:db8::10/64 dev v1");
+        for text in BOTH {
+            let known = ["neighbour", "replace", text, "lladdr", "02:00:00:00:00:99"];
+            run("ip", &[&known[..], &["dev", "v0", "nud", "stale"]].concat());
+            assert_eq!(host.ask_neighbours(&on_v0(text)).await.unwrap(), None);
         }
     });
 }

@@ -14,8 +14,9 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use namespace::{host, run, within};
-use postern_host::Firewall as _;
+use postern_host::{EgressAddresses as _, Firewall as _};
 use postern_linux::{KernelChange, LinuxHost, watch};
+use postern_plan::host::EgressAddress;
 
 /// Events until the wanted one; other events may come before it.
 async fn told(events: &mut tokio::sync::mpsc::Receiver<KernelChange>, wanted: KernelChange) {
@@ -190,5 +191,33 @@ fn while_another_program_edits_its_table_ten_times_a_second_ours_are_listed_for_
         );
         run("nft", &["add chain inet postern d"]);
         self::told(&mut events, KernelChange::Firewall).await;
+    });
+}
+
+/// It is prolonged every few seconds, and its own task reports a new one.
+#[test]
+fn an_egress_address_of_ours_is_no_event() {
+    within(|| async {
+        let folder = tempfile::tempdir().unwrap();
+        let host = host(folder.path()).await;
+        let pair = ["link", "add", "v0", "type", "veth", "peer", "name", "v1"];
+        run("ip", &pair);
+        let mut events = watch().unwrap();
+        let ours = EgressAddress {
+            device: "v0".parse().unwrap(),
+            address: "192.0.2.10".parse().unwrap(),
+        };
+        let seconds = 20.try_into().unwrap();
+        host.keep_egress(&ours, seconds).await.unwrap();
+        // Events come in the order of the changes.
+        run(
+            "ip",
+            &["rule", "add", "fwmark", "0x10/0x70", "table", "5210"],
+        );
+        let mut before = Vec::new();
+        while before.last() != Some(&KernelChange::Rule) {
+            before.push(events.recv().await.unwrap());
+        }
+        assert!(!before.contains(&KernelChange::Address), "{before:?}");
     });
 }

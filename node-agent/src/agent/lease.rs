@@ -63,7 +63,9 @@ impl<H: Host> Agent<H> {
         // A clock that was put right, or a node that slept, moves the end: the kernel's lease is aimed at it again.
         let given = self.kernel.last.lease.as_ref();
         let aimed = given.is_some_and(|(given, until)| {
-            let runs = until.saturating_duration_since(Instant::now()).as_secs();
+            let runs = until.saturating_duration_since(Instant::now());
+            // Rounded up: it must not end later than it seems to.
+            let runs = runs.as_secs() + u64::from(runs.subsec_nanos() > 0);
             given == &digest && is_aimed(runs, seconds)
         });
         if aimed && self.lease_stands() {

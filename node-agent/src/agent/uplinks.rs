@@ -2,11 +2,10 @@
 
 use postern_agent_core::egress::{EgressOrder, WantedEgress};
 use postern_host::Host;
-use postern_intent::{Body, Serial};
+use postern_intent::Body;
 use postern_plan::host::EgressAddress;
 
 use super::state::Agent;
-use crate::egress::AddressOrder;
 use crate::isolation::{IsolationOrder, UplinkOrder};
 
 impl<H: Host> Agent<H> {
@@ -32,40 +31,48 @@ impl<H: Host> Agent<H> {
         self.kernel.uplinks = found.reported;
     }
 
-    /// Orders the egress addresses of the body in force, and takes what the task found last. Those of a session with a server
-    /// outside are on the session's device.
+    /// Orders the egress addresses of the body in force, and takes what the task found last. While the uplink of an exit is not
+    /// known, as before the first reading, the former order stays.
     pub(super) fn follow_egress(&mut self) {
         let order = match self.body() {
-            _ if self.is_released() => Some((EgressOrder::default(), Serial::default())),
+            _ if self.is_released() => Some(EgressOrder::default()),
             None => None,
-            Some(body) => Some((self.wanted_egress(body), body.serial)),
+            Some(body) => self.wanted_egress(body),
         };
-        if let Some((order, serial)) = order {
-            self.egress.order(AddressOrder::Have(order, serial));
+        if let Some(order) = order {
+            self.egress.order(order);
         }
         self.kernel.egress = self.egress.found();
     }
 
-    fn wanted_egress(&self, body: &Body) -> EgressOrder {
-        let served = body.nat.iter();
-        let served = served.filter(|served| body.external_session(&served.exit).is_none());
-        let wanted = served.flat_map(|served| {
-            let device = self.kernel.facts.uplink(served.uplink.as_ref());
-            let addresses = device.map(|device| (device, &served.egress)).into_iter();
-            addresses.flat_map(move |(device, addresses)| {
-                addresses.iter().map(move |address| WantedEgress {
-                    exit: served.exit.clone(),
-                    on: EgressAddress {
-                        device: device.clone(),
-                        address: *address,
-                    },
-                    term: served.egress_term,
-                })
-            })
-        });
-        EgressOrder {
-            wanted: wanted.collect(),
-            not_after: body.not_after,
+    /// The addresses of a session with a server outside are on the session's device. None: an uplink was not read.
+    fn wanted_egress(&self, body: &Body) -> Option<EgressOrder> {
+        let is_unread =
+            self.kernel.last.read_back.is_none() || self.is_unread(postern_host::Part::Uplinks);
+        let mut wanted = Vec::new();
+        for served in &body.nat {
+            if served.egress.is_empty() || body.external_session(&served.exit).is_some() {
+                continue;
+            }
+            let Some(device) = self.kernel.facts.uplink(served.uplink.as_ref()) else {
+                if is_unread {
+                    return None;
+                }
+                continue;
+            };
+            wanted.extend(served.egress.iter().map(|address| WantedEgress {
+                exit: served.exit.clone(),
+                on: EgressAddress {
+                    device: device.clone(),
+                    address: *address,
+                },
+                term: served.egress_term,
+            }));
         }
+        Some(EgressOrder {
+            wanted,
+            not_after: body.not_after,
+            serial: body.serial,
+        })
     }
 }

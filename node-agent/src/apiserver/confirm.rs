@@ -18,7 +18,7 @@ use super::error::AgentApiError;
 use super::health::ApiHealth;
 use crate::egress::IntentConfirmation;
 
-/// Between two questions: four of them, and the last one's answer, come within the time that a confirmation counts.
+/// Between two questions. Of those within the time of the fence three may fail before an address ends.
 const PACE: Duration = Duration::from_secs(4);
 /// Between two questions while the answers fail.
 const RETRY: Duration = Duration::from_secs(1);

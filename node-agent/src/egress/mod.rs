@@ -9,36 +9,11 @@ use jiff::Timestamp;
 use postern_agent_core::egress::{EgressFindings, EgressOrder};
 use postern_host::{EgressAddresses, HostError};
 use postern_intent::Serial;
-use postern_intent::body::EgressTerm;
 use postern_plan::host::EgressAddress;
 use std::collections::BTreeSet;
 use tokio::sync::watch;
 
 pub use task::{Confirmations, start};
-
-/// What the task is to do.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum AddressOrder {
-    /// The body in force is not known yet: addresses that are there end by themselves.
-    #[default]
-    Unknown,
-    /// By the body with this serial.
-    Have(EgressOrder, Serial),
-}
-
-impl AddressOrder {
-    /// The serial that the API server has to confirm; none: nothing depends on it.
-    fn awaits(&self) -> Option<Serial> {
-        match self {
-            Self::Unknown => None,
-            Self::Have(order, serial) => {
-                let mut wanted = order.wanted.iter();
-                let depends = wanted.any(|wanted| wanted.term == EgressTerm::Confirmed);
-                depends.then_some(*serial)
-            }
-        }
-    }
-}
 
 /// The API server's newest intent for the node was the one with this serial, at a time before the answer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,20 +27,15 @@ pub struct IntentConfirmation {
 /// The agent's end.
 #[derive(Debug)]
 pub struct EgressHandle {
-    orders: watch::Sender<AddressOrder>,
+    /// None: the body in force is not known yet, and addresses that are there end by themselves.
+    orders: watch::Sender<Option<EgressOrder>>,
     published: watch::Receiver<EgressFindings>,
 }
 
 impl EgressHandle {
     /// Gives the task another order, if it changed.
-    pub fn order(&self, order: AddressOrder) {
-        self.orders.send_if_modified(|current| {
-            let changed = *current != order;
-            if changed {
-                *current = order;
-            }
-            changed
-        });
+    pub fn order(&self, order: EgressOrder) {
+        replace(&self.orders, Some(order));
     }
 
     /// The newest findings.
@@ -84,7 +54,7 @@ impl EgressHandle {
     #[must_use]
     pub fn absent() -> Self {
         Self {
-            orders: watch::channel(AddressOrder::Unknown).0,
+            orders: watch::channel(None).0,
             published: watch::channel(EgressFindings {
                 there: Some(BTreeSet::new()),
                 ..EgressFindings::default()
@@ -106,4 +76,13 @@ pub async fn let_go(host: &impl EgressAddresses) -> Result<Vec<String>, HostErro
         done.push(format!("remove egress address {address} from {device}"));
     }
     Ok(done)
+}
+
+/// Sends a value where it is another one.
+fn replace<T: PartialEq>(to: &watch::Sender<T>, value: T) {
+    to.send_if_modified(|current| {
+        let changed = *current != value;
+        *current = value;
+        changed
+    });
 }

@@ -17,10 +17,13 @@ use postern_telemetry::chain;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{AddressOrder, EgressHandle, IntentConfirmation};
+use super::{EgressHandle, IntentConfirmation, replace};
+use crate::clock::Clock;
 
 /// Between two looks where nothing happens.
 const CHECK: Duration = Duration::from_secs(1);
+/// Between two tries of what the host refused.
+const RETRY: SignedDuration = SignedDuration::from_secs(5);
 /// Between two looks of a node that has no egress address.
 const IDLE: Duration = Duration::from_secs(30);
 /// Turns of one run at most. An address takes three: it is asked for, added and announced.
@@ -40,12 +43,12 @@ pub enum Confirmations {
 
 /// Starts the task. `events` say that a link or an address may have changed.
 #[must_use]
-pub fn start<H, S>(host: H, confirmations: Confirmations, events: S) -> EgressHandle
+pub fn start<H, S>(host: H, clock: Clock, confirmations: Confirmations, events: S) -> EgressHandle
 where
     H: EgressAddresses + Links + Send + Sync + 'static,
     S: Stream<Item = ()> + Unpin + Send + 'static,
 {
-    let (orders, ordered) = watch::channel(AddressOrder::Unknown);
+    let (orders, ordered) = watch::channel(None);
     let (publisher, published) = watch::channel(EgressFindings::default());
     let task = EgressTask {
         host,
@@ -54,6 +57,7 @@ where
         publisher,
         memory: BTreeMap::new(),
         confirmed: None,
+        clock,
         started: (Timestamp::now(), Instant::now()),
         faults: BTreeMap::new(),
         failed: BTreeSet::new(),
@@ -65,16 +69,18 @@ where
 struct EgressTask<H> {
     host: H,
     confirmations: Confirmations,
-    ordered: watch::Receiver<AddressOrder>,
+    ordered: watch::Receiver<Option<EgressOrder>>,
     publisher: watch::Sender<EgressFindings>,
     memory: BTreeMap<EgressAddress, EgressMemory>,
     /// The last answer that confirmed the intent in force. It counts for a later intent too: when it was given, none had taken
     /// the addresses away.
     confirmed: Option<IntentConfirmation>,
-    /// The start of the task by the wall clock and by one that nobody sets.
+    /// The agent's clock, by which documents run out.
+    clock: Clock,
+    /// The start of the task by the wall clock and by the monotonic clock.
     started: (Timestamp, Instant),
-    /// What the host refused when it was last tried.
-    faults: BTreeMap<EgressAddress, String>,
+    /// What the host refused when it was last tried, and when.
+    faults: BTreeMap<EgressAddress, (Timestamp, String)>,
     /// Failures that were logged.
     failed: BTreeSet<String>,
 }
@@ -84,7 +90,7 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
         let mut watches = true;
         loop {
             let order = self.ordered.borrow_and_update().clone();
-            let idle = self.turn(&order).await;
+            let idle = self.turn(order.as_ref()).await;
             tokio::select! {
                 changed = self.ordered.changed() => if changed.is_err() {
                     return;
@@ -97,18 +103,25 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
     }
 
     /// Acts until nothing is left to do; how long nothing is due then.
-    async fn turn(&mut self, order: &AddressOrder) -> Duration {
-        self.confirmations.want(order.awaits());
-        let AddressOrder::Have(order, serial) = order else {
+    async fn turn(&mut self, order: Option<&EgressOrder>) -> Duration {
+        let confirmed = order.filter(|order| order.is_confirmed());
+        self.confirmations.want(confirmed.map(|order| order.serial));
+        let Some(order) = order else {
             return self.only_look().await;
         };
-        let mut order = order.clone();
+        if confirmed.is_none() {
+            // Of an earlier time in which another gateway waited.
+            self.confirmed = None;
+        }
         // By the task's own clock, which no step of the wall clock moves.
-        let left = order.not_after.duration_since(Timestamp::now());
-        order.not_after = self.now() + left;
-        let mut failed = BTreeSet::new();
+        let left = order.not_after.duration_since(self.clock.now());
+        let order = EgressOrder {
+            not_after: self.now().checked_add(left).unwrap_or(Timestamp::MAX),
+            ..order.clone()
+        };
+        let mut stuck = BTreeSet::new();
         for _ in 0..TURNS {
-            let reading = match self.read(*serial).await {
+            let reading = match self.read(order.serial).await {
                 Ok(reading) => reading,
                 Err(error) => {
                     self.note(&error);
@@ -116,45 +129,51 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
                 }
             };
             let (acts, states) = decide(&order, &reading, &self.memory, self.now());
-            self.publish(self.findings(&order, *serial, reading, states));
-            let acts: Vec<EgressAct> = acts
-                .into_iter()
-                .filter(|act| !failed.contains(address(act)))
-                .collect();
-            if acts.is_empty() {
+            self.publish(self.findings(&order, reading, states));
+            let mut acts = acts.into_iter();
+            let Some(act) = acts.find(|act| self.is_due(act) && !stuck.contains(act)) else {
                 break;
+            };
+            // A newer intent may have taken the address away.
+            if self.ordered.has_changed().unwrap_or(true) {
+                return Duration::ZERO;
             }
-            for act in acts {
-                // A newer intent may have taken the address away.
-                if self.ordered.has_changed().unwrap_or(true) {
-                    return Duration::ZERO;
-                }
-                match self.carry_out(&act).await {
-                    Ok(()) => drop(self.faults.remove(address(&act))),
-                    Err(error) => {
-                        self.note(&error);
-                        self.faults.insert(address(&act).clone(), chain(&error));
-                        failed.insert(address(&act).clone());
-                    }
-                }
-                // The rest is decided anew: the question took a second.
-                if matches!(act, EgressAct::Ask(_)) {
-                    break;
-                }
+            if let Err(error) = self.carry_out(&act).await {
+                self.note(&error);
+                let fault = (self.now(), chain(&error));
+                self.faults.insert(address(&act).clone(), fault);
+                stuck.insert(act);
+            } else {
+                self.faults.remove(address(&act));
             }
         }
-        self.idle(&order)
+        let is_wanted =
+            |address: &EgressAddress| order.wanted.iter().any(|wanted| wanted.on == *address);
+        self.memory.retain(|address, _| is_wanted(address));
+        self.faults.retain(|address, _| is_wanted(address));
+        match order.wanted.is_empty() && stuck.is_empty() {
+            true => IDLE,
+            false => CHECK,
+        }
+    }
+
+    /// What failed is tried again after a pause; what is to go is not waited for.
+    fn is_due(&self, act: &EgressAct) -> bool {
+        let fault = self.faults.get(address(act));
+        matches!(act, EgressAct::Drop(_))
+            || fault.is_none_or(|(at, _)| self.now().duration_since(*at) >= RETRY)
     }
 
     fn findings(
         &self,
         order: &EgressOrder,
-        serial: Serial,
         reading: EgressReading,
         mut states: Vec<(WantedEgress, EgressState)>,
     ) -> EgressFindings {
         for (wanted, state) in &mut states {
-            if let Some(fault) = self.faults.get(&wanted.on) {
+            if matches!(state, EgressState::Coming | EgressState::Held)
+                && let Some((_, fault)) = self.faults.get(&wanted.on)
+            {
                 *state = EgressState::Failed(fault.clone());
             }
         }
@@ -168,14 +187,18 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
         let is_idle = reading.there.is_empty() && states.is_empty();
         EgressFindings {
             // Most nodes have no egress address, and each of their intents would wake the loop once more.
-            serial: if is_idle { Serial::default() } else { serial },
+            serial: if is_idle {
+                Serial::default()
+            } else {
+                order.serial
+            },
             there: Some(reading.there.into_keys().collect()),
             unfenced,
             states,
         }
     }
 
-    /// Before the body in force is known: what is there is known to the report, and nothing is changed.
+    /// Before the body in force is known: reads and publishes the addresses, and changes nothing.
     async fn only_look(&mut self) -> Duration {
         match self.host.egress_addresses().await {
             Ok(there) => {
@@ -189,17 +212,6 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
                 self.note(&error);
                 CHECK
             }
-        }
-    }
-
-    fn idle(&mut self, order: &EgressOrder) -> Duration {
-        let is_wanted =
-            |address: &EgressAddress| order.wanted.iter().any(|wanted| wanted.on == *address);
-        self.memory.retain(|address, _| is_wanted(address));
-        self.faults.retain(|address, _| is_wanted(address));
-        match order.wanted.is_empty() {
-            true => IDLE,
-            false => CHECK,
         }
     }
 
@@ -217,6 +229,10 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
         };
         let foreign = foreign.filter(|found| !is_ours(found));
         let foreign = foreign.map(|(_, address)| address).collect();
+        for (address, memory) in &mut self.memory {
+            // Where it comes again, neighbours have to learn of it again.
+            memory.announced = memory.announced.filter(|_| there.contains_key(address));
+        }
         Ok(EgressReading {
             foreign,
             there,
@@ -238,7 +254,7 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
         Some(self.now() + EGRESS_FENCE - age)
     }
 
-    /// The task's own clock: it never falls, and a clock that is set does not move it.
+    /// Time by the monotonic clock, counted from the start of the task.
     fn now(&self) -> Timestamp {
         let (at, since) = self.started;
         at + SignedDuration::try_from(since.elapsed()).unwrap_or(SignedDuration::MAX)
@@ -258,11 +274,11 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
             }
             EgressAct::Keep(address, seconds) => {
                 self.host.keep_egress(address, *seconds).await?;
-                // After the act: one that took long gave more than it should have, which the next turn corrects.
-                let now = self.now();
-                let ends = now + SignedDuration::from_secs(i64::from(seconds.get()));
-                let memory = self.memory.entry(address.clone()).or_default();
-                if memory.ends.replace(ends).is_none() {
+                if self
+                    .memory
+                    .get(address)
+                    .is_none_or(|memory| memory.announced.is_none())
+                {
                     self.log("the egress address is added", address);
                 }
             }
@@ -278,13 +294,7 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
     }
 
     fn publish(&self, findings: EgressFindings) {
-        self.publisher.send_if_modified(|current| {
-            let changed = *current != findings;
-            if changed {
-                *current = findings;
-            }
-            changed
-        });
+        replace(&self.publisher, findings);
     }
 
     fn log(&self, message: &str, address: &EgressAddress) {
@@ -322,11 +332,7 @@ impl Confirmations {
 
     fn want(&self, serial: Option<Serial>) {
         if let Self::ApiServer { wanted, .. } = self {
-            wanted.send_if_modified(|current| {
-                let changed = *current != serial;
-                *current = serial;
-                changed
-            });
+            replace(wanted, serial);
         }
     }
 }

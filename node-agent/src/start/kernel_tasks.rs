@@ -2,6 +2,7 @@
 
 use futures::StreamExt as _;
 use postern_agent::agent::state::{StartDamage, note_damage};
+use postern_agent::clock::Clock;
 use postern_agent::egress::{self, Confirmations, EgressHandle};
 use postern_agent::isolation::{self, IsolationHandle, IsolationOptions};
 use postern_agent::options::RunArgs;
@@ -29,12 +30,6 @@ pub(super) fn watch_uplinks(
         state_dir: args.state_dir.clone(),
         pod_links: args.settings().pod_links,
     };
-    let is_of_links = |change: &KernelChange| {
-        matches!(
-            change,
-            KernelChange::Link | KernelChange::Address | KernelChange::Resync
-        )
-    };
     let events = kernel_events(damages);
     let events = crowd(events, is_of_links);
     isolation::start(host, options, events)
@@ -43,17 +38,12 @@ pub(super) fn watch_uplinks(
 /// The egress addresses in a task of their own. Where the kernel cannot be watched, the task looks by its timer.
 pub(super) fn keep_egress(
     options: LinuxOptions,
+    clock: Clock,
     confirmations: Confirmations,
     damages: &mut Vec<StartDamage>,
 ) -> EgressHandle {
-    let is_of_addresses = |change: &KernelChange| {
-        matches!(
-            change,
-            KernelChange::Link | KernelChange::Address | KernelChange::Resync
-        )
-    };
-    let events = crowd(kernel_events(damages), is_of_addresses);
-    egress::start(LinuxHost::new(options), confirmations, events)
+    let events = crowd(kernel_events(damages), is_of_links);
+    egress::start(LinuxHost::new(options), clock, confirmations, events)
 }
 
 /// A crowd of events as one: everything that waits is taken together.
@@ -72,4 +62,12 @@ pub(super) fn crowd(
         None
     };
     Box::pin(futures::stream::unfold(events, next)).fuse()
+}
+
+/// May links or addresses have changed?
+fn is_of_links(change: &KernelChange) -> bool {
+    matches!(
+        change,
+        KernelChange::Link | KernelChange::Address | KernelChange::Resync
+    )
 }

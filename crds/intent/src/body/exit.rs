@@ -97,9 +97,12 @@ pub enum EgressTerm {
     Awaited,
 }
 
-/// For how long the addresses stay after the request by which the API server last confirmed the intent. A gateway that
-/// hears of no newer intent lets them go in this time, and the kernel does it where the agent hangs.
-pub const EGRESS_FENCE: SignedDuration = SignedDuration::from_secs(20);
+/// How long the addresses stay after the question whose answer last confirmed the intent. The kernel ends them also where the
+/// agent hangs.
+pub const EGRESS_FENCE: SignedDuration = SignedDuration::from_secs(EGRESS_FENCE_SECONDS as i64);
+
+/// [`EGRESS_FENCE`] as the kernel counts it.
+pub const EGRESS_FENCE_SECONDS: u32 = 20;
 
 /// What the next gateway waits in addition: the kernel looks for addresses that ended at most every second, and clocks of
 /// two kernels do not run at the same pace.

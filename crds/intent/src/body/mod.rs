@@ -38,8 +38,8 @@ pub use cluster::{
 };
 pub use document::{FORMAT_VERSION, NodeDocument, NodeIdentity};
 pub use exit::{
-    Access, EGRESS_FENCE, EGRESS_FENCE_MARGIN, EgressTerm, ExitFailback, ExitGateway, ExitProbe,
-    ExitRoute, ServedExit,
+    Access, EGRESS_FENCE, EGRESS_FENCE_MARGIN, EGRESS_FENCE_SECONDS, EgressTerm, ExitFailback,
+    ExitGateway, ExitProbe, ExitRoute, ServedExit,
 };
 pub use external::{ExternalSession, SealedCredential, ServerEndpoint};
 pub use isolation::{Hotspot, Isolation, RadioRule, RemoteLinks};

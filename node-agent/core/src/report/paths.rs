@@ -247,7 +247,7 @@ fn missing_source(address: &Address, state: Option<&EgressState>) -> String {
             format!("the egress IP {address} may still be on a former gateway")
         }
         Some(EgressState::Unconfirmed) => format!(
-            "the egress IP {address} is given up, because the API server did not answer this node"
+            "the egress IP {address} is given up: the document has run out, or the API server did not confirm in time that it is the newest"
         ),
         Some(EgressState::Failed(why)) => {
             format!("the egress IP {address} cannot be put on the node: {why}")

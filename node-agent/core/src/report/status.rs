@@ -53,11 +53,7 @@ impl ReportInputs<'_> {
             applied_serial: applied
                 .map(Verified::get)
                 .filter(|body| self.has_no_former_session(body))
-                .filter(|body| {
-                    let facts = self.setup.facts;
-                    let has = |address: &_| facts.has_address(address);
-                    self.run.egress.follows(body, has)
-                })
+                .filter(|body| self.run.egress.follows(body))
                 .map(|body| body.serial.0),
             applied_cluster_serial: applied.map(|verified| verified.get().cluster_serial.0),
             applied_digest: applied.map(|verified| verified.digest().to_owned()),
