@@ -39,7 +39,7 @@ vocabulary! {
         CredentialMissing: "The Secret of the exit's credential does not exist in the operator's namespace.",
         CredentialMalformed: "The Secret of the exit's credential holds no usable WireGuard key.",
         NoCredentialKey: "The node that is to have the exit's session has reported no key that its credential can be encrypted to.",
-        HolderHeld: "The node that had the exit's egress IPs or session has not said that it gave them up, so that no other node begins.",
+        HolderHeld: "The node that had the exit's egress IPs or session has not reported that it gave them up; no other node begins.",
         SettingsRefused: "The operator's settings file is refused and the settings of before stay in force; the message names the keys.",
         RangesUnknown: "The cluster's pod, service or node ranges are not known, so that nothing can be told inside from outside.",
         ReleaseHeld: "More would be released than may be without an approval; posternctl approve lets it through.",

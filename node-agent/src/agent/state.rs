@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use postern_agent_core::egress::EgressFindings;
@@ -278,6 +278,8 @@ pub struct LastRun {
     pub probes: ProbeResults,
     /// The lease that was given: until when, and for which digest.
     pub lease: Option<(String, Instant)>,
+    /// How long the commit of the last lease took.
+    pub lease_commit: Duration,
     /// What the last run did to the kernel's lease after it had read it.
     pub lease_change: LeaseChange,
 }

@@ -51,6 +51,34 @@ async fn the_lease_is_aimed_anew_when_a_clock_is_put_right() {
 }
 
 #[tokio::test]
+async fn a_slow_commit_of_the_lease_is_reckoned_with_and_not_tried_again_and_again() {
+    let mut node = Node::new();
+    node.takes(client()).await;
+    let commit = Duration::from_millis(1_100);
+    node.host.delays(Call::ChangeFirewall, commit);
+    // The first slow one is found when it is over; the next ones are expected.
+    for changes in [2, 1] {
+        node.agent.kernel.last.lease = None;
+        node.host.takes_the_calls();
+        node.agent.reconcile(Activation::Timer).await;
+        let calls = node.host.takes_the_calls();
+        assert_eq!(count(&calls, Call::ChangeFirewall), changes, "{calls:?}");
+        // A second is kept back, and less than one is cut off.
+        let ends = left(&node) + Duration::from_secs(1);
+        let valid = node.agent.documents.verified.as_ref().expect("a body");
+        let valid = valid.get().not_after.duration_since(Timestamp::now());
+        let early = valid.unsigned_abs().checked_sub(ends);
+        assert!(
+            early.is_some_and(|early| early < commit),
+            "{valid:?} {ends:?}"
+        );
+        node.agent.reconcile(Activation::Timer).await;
+        let calls = node.host.takes_the_calls();
+        assert_eq!(count(&calls, Call::ChangeFirewall), 0, "{calls:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_waiting_add_is_never_answered_without_a_seal() {
     let mut node = Node::new();
     node.takes(client()).await;

@@ -14,7 +14,7 @@ use crate::lower::{LoweringContext, NodePlan, clients, peers};
 use crate::pins::PinnedKeys;
 use crate::refresh::Validity;
 use crate::remember::remember;
-use crate::resolve::{PolicyPlans, ResolvedExits, ResolvedIsolations, SETTLING};
+use crate::resolve::{EgressWait, PolicyPlans, ResolvedExits, ResolvedIsolations, SETTLING};
 use crate::screen::ScreenedSnapshot;
 use crate::select::Contenders;
 use crate::settled::{NodeOutcome, SettledNode};
@@ -34,7 +34,7 @@ pub struct Compilation {
     pub verdicts: Vec<Verdict>,
     /// What waits for an approval.
     pub held: Vec<PendingApproval>,
-    /// When another compile says something else although nothing changed: a gateway that waits for egress IPs gets them.
+    /// When the result changes by time alone: a waiting gateway gets its egress IPs, or reports of clients begin to count.
     pub wake: Option<Timestamp>,
     /// What the next compile has to know.
     pub memory: CompilerMemory,
@@ -96,20 +96,19 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
 }
 
 fn wake(now: Timestamp, exits: &ResolvedExits<'_>, memory: &CompilerMemory) -> Option<Timestamp> {
-    let awaited = exits.all_active();
-    let ends = awaited.filter_map(|(_, active)| {
-        let former = active.offer.former.as_ref()?;
-        let mut known = memory.holders.values().chain(&memory.leaving);
-        let known = known.find(|one| (&one.node, &one.uid) == (&former.node, &former.uid));
-        Some(known.unwrap_or(&**former).until)
-    });
+    let ends = exits
+        .all_active()
+        .filter_map(|(_, active)| match &active.offer.wait {
+            Some(EgressWait::Former(holder)) => Some(holder.until),
+            Some(EgressWait::OtherExit(_)) | None => None,
+        });
     let holders = memory.holders.iter();
     let holders = holders.filter(|(exit, holder)| {
         let active = exits.active(exit);
         holder.fence == HolderFence::Confirmed
             && active.is_some_and(|active| *active.gateway == holder.node)
     });
-    // From then on the word of clients counts.
+    // From then on reports of clients count.
     let settled = holders.map(|(_, holder)| holder.since + SETTLING);
     ends.chain(settled).filter(|at| *at > now).min()
 }

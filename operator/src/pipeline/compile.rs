@@ -101,7 +101,7 @@ impl CompileStep {
         })
     }
 
-    /// When another compile says something else although nothing changed.
+    /// The time of [`Compilation::wake`].
     pub(super) fn wake(&self) -> Option<Timestamp> {
         self.last.as_ref()?.compilation.wake
     }

@@ -86,7 +86,7 @@ impl Pipeline {
         Ok(RunOutcome::of(published, retry))
     }
 
-    /// How long nothing has to be decided for the time's sake alone, at most the period.
+    /// Time until the next run for the time's sake alone, at most the period.
     pub(super) fn rest(&self, period: Duration) -> Duration {
         let wake = self.compile.wake();
         let left = wake.map(|wake| wake.duration_since(Timestamp::now()));

@@ -56,6 +56,18 @@ pub struct Body {
     pub allocations: Vec<ExitAllocation>,
 }
 
+impl NodeDocument {
+    /// The session with a server outside, if this node leaves by one for the exit.
+    #[must_use]
+    pub fn external_session(&self, exit: &ExitName) -> Option<&ExternalSession> {
+        session_of(&self.external, exit)
+    }
+}
+
+fn session_of<'a>(external: &'a [ExternalSession], exit: &ExitName) -> Option<&'a ExternalSession> {
+    external.iter().find(|session| &session.exit == exit)
+}
+
 impl Body {
     /// Joins two documents. Whether they may be joined is for [`crate::verify::join`] to say.
     #[must_use]
@@ -119,10 +131,10 @@ impl Body {
         (node, cluster)
     }
 
-    /// The session with a server outside, if this node leaves by one for the exit.
+    /// [`NodeDocument::external_session`].
     #[must_use]
     pub fn external_session(&self, exit: &ExitName) -> Option<&ExternalSession> {
-        self.external.iter().find(|session| &session.exit == exit)
+        session_of(&self.external, exit)
     }
 
     /// The addresses where translated inbound connections may have come in: the node's own and those of Services.

@@ -1,6 +1,7 @@
 //! Calls that fail on request.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use postern_host::error::HostCause;
 
@@ -97,6 +98,7 @@ pub(super) struct Faults {
     planned: BTreeMap<Call, InjectedFault>,
     /// Changes that are made before the program dies.
     lives_for: Option<usize>,
+    slow: BTreeMap<Call, Duration>,
     pub(super) made: Vec<Call>,
 }
 
@@ -116,6 +118,10 @@ impl Faults {
         self.lives_for = change;
     }
 
+    pub(super) fn delay(&mut self, call: Call, by: Duration) {
+        self.slow.insert(call, by);
+    }
+
     /// Counts a call; an error if it is one that fails.
     pub(super) fn meet(&mut self, call: Call) -> Result<(), HostCause> {
         if let Some(left) = self.lives_for.as_mut().filter(|_| call.changes_the_host()) {
@@ -126,6 +132,9 @@ impl Faults {
             }
         }
         self.made.push(call);
+        if let Some(by) = self.slow.get(&call) {
+            std::thread::sleep(*by);
+        }
         let Some(fault) = self.planned.get_mut(&call) else {
             return Ok(());
         };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use postern_intent::{Address, IfName};
 use postern_plan::host::{
@@ -161,6 +162,11 @@ impl FakeHost {
     /// From the `nth` call on (1 is the next one), calls of a kind fail `times` times with an error number.
     pub fn fails(&self, call: Call, nth: usize, times: usize, errno: i32) {
         self.state().faults.plan(call, nth, times, errno);
+    }
+
+    /// Calls of a kind take this much longer from now on, of the real time.
+    pub fn delays(&self, call: Call, by: Duration) {
+        self.state().faults.delay(call, by);
     }
 
     /// The program makes so many changes, and the call of the next one unwinds with [`super::ProgramDied`]; none: it lives.

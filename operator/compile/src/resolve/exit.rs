@@ -7,11 +7,11 @@ use postern_crds::node_report::AddressFamily;
 use postern_intent::body::{Access, EgressTerm, ExitFailback, ExitProbe, ServedExit, TunnelRole};
 use postern_intent::{Address, ExitName, IfName, NodeName, Prefix};
 
-use super::holder::{former_holder, is_lost};
+use super::holder::{StandingHolders, clients, is_lost};
 use super::session::{SessionLack, SessionOffer, can_hold, published_session, session};
 use crate::index::Index;
 use crate::snapshot::{
-    ExitHolder, ExitNamespaces, ExitSwitch, ExitTerms, Freshness, NodeScheduling, SnapshotExit,
+    ExitHolder, ExitNamespaces, ExitSwitch, ExitTerms, NodeScheduling, ReportedExit, SnapshotExit,
     SnapshotNode, SpecRefusal,
 };
 
@@ -82,8 +82,8 @@ pub(crate) struct Offer<'a> {
     pub(crate) egress: &'a [Address],
     /// For how long the gateway has them.
     pub(crate) term: EgressTerm,
-    /// The node that may still have them.
-    pub(crate) former: Option<Box<ExitHolder>>,
+    /// Why it waits for them, where it does.
+    pub(crate) wait: Option<EgressWait<'a>>,
     pub(crate) routes: &'a [Prefix],
     pub(crate) lan: Access,
     pub(crate) mtu: u16,
@@ -93,6 +93,20 @@ pub(crate) struct Offer<'a> {
     pub(crate) users: ExitUsers<'a>,
     /// The session with a server outside, which the gateway has; none: the gateway leaves by its own uplink.
     pub(crate) session: Option<Box<SessionOffer<'a>>>,
+}
+
+/// Why a gateway waits for egress IPs.
+pub(crate) enum EgressWait<'a> {
+    /// This machine may still have them.
+    Former(Box<ExitHolder>),
+    /// This gateway has one of them for another exit, which names it too.
+    OtherExit(&'a NodeName),
+}
+
+impl EgressWait<'_> {
+    fn former(holder: &ExitHolder) -> Self {
+        Self::Former(Box::new(holder.clone()))
+    }
 }
 
 /// Who may use an exit.
@@ -105,11 +119,12 @@ pub(crate) enum ExitUsers<'a> {
 
 impl<'a> ResolvedExits<'a> {
     pub(crate) fn new(index: &Index<'a>) -> Self {
+        let holders = StandingHolders::new(index);
         let exits = index.exits.iter();
         let mut states: BTreeMap<&ExitName, ExitState<'a>> = exits
-            .map(|(name, exit)| (*name, resolve(index, exit)))
+            .map(|(name, exit)| (*name, resolve(index, &holders, exit)))
             .collect();
-        keep_apart(index, &mut states);
+        keep_apart(&mut states);
         Self { states }
     }
 
@@ -144,59 +159,56 @@ impl<'a> ResolvedExits<'a> {
 
 /// An egress IP that several exits name is given to one gateway: to the one that has it, else to that of the first exit by
 /// name. O(exits · log exits).
-fn keep_apart<'a>(index: &Index<'a>, states: &mut BTreeMap<&'a ExitName, ExitState<'a>>) {
+fn keep_apart<'a>(states: &mut BTreeMap<&'a ExitName, ExitState<'a>>) {
     let mut given: BTreeMap<Address, &NodeName> = BTreeMap::new();
-    let has = |active: &ActiveExit<'_>| {
-        let document = index.published.documents.get(active.gateway);
-        let served = document.into_iter().flat_map(|document| &document.nat);
-        let mut held = served.filter(|served| served.egress_term != EgressTerm::Awaited);
-        held.any(|served| {
-            active
-                .offer
-                .egress
-                .iter()
-                .any(|one| served.egress.contains(one))
-        })
-    };
-    for with_them in [true, false] {
+    for waits in [false, true] {
         for state in states.values_mut() {
             let ExitState::Active(active) = state else {
                 continue;
             };
-            let is_own = active.offer.session.is_none() && active.offer.term != EgressTerm::Awaited;
-            if !is_own || has(active) != with_them {
+            let offer = &mut active.offer;
+            let is_waiting = offer.term == EgressTerm::Awaited;
+            if offer.session.is_some() || is_waiting != waits {
                 continue;
             }
-            let mut egress = active.offer.egress.iter();
-            let other =
-                egress.find_map(|one| given.get(one).filter(|node| **node != active.gateway));
-            if let Some(node) = other.and_then(|name| index.nodes.get(*name)) {
-                active.offer.term = EgressTerm::Awaited;
-                active.offer.former = Some(Box::new(ExitHolder::of_another_exit(node)));
-                continue;
+            let mut others = offer.egress.iter().filter_map(|one| given.get(one));
+            if let Some(node) = others.find(|node| **node != active.gateway) {
+                offer.term = EgressTerm::Awaited;
+                offer.wait = Some(EgressWait::OtherExit(node));
+            } else if !waits {
+                given.extend(offer.egress.iter().map(|one| (*one, active.gateway)));
             }
-            given.extend(active.offer.egress.iter().map(|one| (*one, active.gateway)));
         }
     }
 }
 
-fn resolve<'a>(index: &Index<'a>, exit: &'a SnapshotExit) -> ExitState<'a> {
+fn resolve<'a>(
+    index: &Index<'a>,
+    holders: &StandingHolders<'_>,
+    exit: &'a SnapshotExit,
+) -> ExitState<'a> {
     if exit.switch == ExitSwitch::Off {
         return ExitState::Off;
     }
     match &exit.terms {
-        Ok(terms) => by_terms(index, exit, terms),
-        Err(refusal) => by_published(index, exit).unwrap_or(ExitState::Refused(refusal)),
+        Ok(terms) => by_terms(index, holders, exit, terms),
+        Err(refusal) => by_published(index, holders, exit).unwrap_or(ExitState::Refused(refusal)),
     }
 }
 
-fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms) -> ExitState<'a> {
+fn by_terms<'a>(
+    index: &Index<'a>,
+    holders: &StandingHolders<'_>,
+    exit: &'a SnapshotExit,
+    terms: &'a ExitTerms,
+) -> ExitState<'a> {
+    let clients = clients(index, &exit.name);
     let ranks = published_ranks(index, &exit.name);
     // A gateway that is cordoned hands its clients over, where another one can take them at once.
     let is_last = |node: &SnapshotNode| match terms.external {
         None => {
             node.scheduling == NodeScheduling::Cordoned
-                || is_lost(index, &exit.name, &terms.egress, &node.name)
+                || !terms.egress.is_empty() && is_lost(index, &exit.name, &clients, &node.name)
         }
         Some(_) => !can_hold(index, &exit.name, &node.name),
     };
@@ -213,13 +225,13 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms)
     let selected = exit.selected.as_ref().map(|selected| &selected.node);
     let selected = selected.filter(|node| is_eligible(node));
     let most_used = match terms.failback {
-        ExitFailback::Manual => most_used(index, &exit.name, is_eligible).cloned(),
+        ExitFailback::Manual => most_used(&clients, is_eligible).cloned(),
         // Clients return by themselves to the order as it was.
         ExitFailback::Automatic => None,
     };
     let most_used = most_used.as_ref();
     // Nodes are in the order of their names, which the sort keeps.
-    eligible.sort_by_key(|node| {
+    eligible.sort_by_cached_key(|node| {
         let rank = ranks.get(&node.name).map_or(u32::MAX, |served| served.rank);
         let is_other = |wanted: Option<&NodeName>| wanted != Some(&node.name);
         // Clients that went on by themselves are followed only where no person chose: else a choice would end with the
@@ -237,7 +249,7 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms)
         Some(_) => &[][..],
         None => &terms.egress,
     };
-    let (term, former) = egress_term(index, &exit.name, own, gateway, &standbys);
+    let (term, wait) = egress_term(index, holders, &exit.name, own, gateway, &standbys);
     let active = ActiveExit {
         gateway,
         standbys,
@@ -245,7 +257,7 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms)
             uplink: terms.uplink.as_ref(),
             egress: &terms.egress,
             term,
-            former,
+            wait,
             routes: &terms.routes,
             lan: terms.lan,
             mtu: terms.mtu.unwrap_or(index.snapshot.settings.tunnels.mtu),
@@ -258,7 +270,7 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms)
     };
     match &terms.external {
         None => ExitState::Active(active),
-        Some(external) => match session(index, exit, external, active.gateway) {
+        Some(external) => match session(index, holders, exit, external, active.gateway) {
             Ok(session) => ExitState::Active(ActiveExit {
                 offer: Offer {
                     session: Some(Box::new(session)),
@@ -271,27 +283,32 @@ fn by_terms<'a>(index: &Index<'a>, exit: &'a SnapshotExit, terms: &'a ExitTerms)
     }
 }
 
-/// For how long a gateway has the egress IPs, and which node may still have them. One that no other gateway waits for keeps
-/// them while its intent is valid, so that an API server that is away costs nothing.
-fn egress_term(
+/// For how long a gateway has the egress IPs, and whom it waits for. One that no other gateway waits for keeps them while its
+/// intent is valid, so that an API server that is away costs nothing.
+fn egress_term<'a>(
     index: &Index<'_>,
+    holders: &StandingHolders<'_>,
     exit: &ExitName,
-    egress: &[Address],
+    own: &[Address],
     gateway: &NodeName,
     standbys: &[&NodeName],
-) -> (EgressTerm, Option<Box<ExitHolder>>) {
-    if egress.is_empty() {
+) -> (EgressTerm, Option<EgressWait<'a>>) {
+    if own.is_empty() {
         return (EgressTerm::Intent, None);
     }
-    match former_holder(index, exit, egress, gateway) {
-        Some(former) => (EgressTerm::Awaited, Some(Box::new(former))),
+    match holders.former(index, exit, own, gateway) {
+        Some(former) => (EgressTerm::Awaited, Some(EgressWait::former(former))),
         None if standbys.is_empty() => (EgressTerm::Intent, None),
         None => (EgressTerm::Confirmed, None),
     }
 }
 
 /// While an update is refused, the exit stays as it is published, on the gateways that it has.
-fn by_published<'a>(index: &Index<'a>, exit: &SnapshotExit) -> Option<ExitState<'a>> {
+fn by_published<'a>(
+    index: &Index<'a>,
+    holders: &StandingHolders<'_>,
+    exit: &SnapshotExit,
+) -> Option<ExitState<'a>> {
     let ranks = published_ranks(index, &exit.name);
     let mut gateways: Vec<(&NodeName, &ServedExit)> = ranks.into_iter().collect();
     gateways.sort_by_key(|(_, served)| served.rank);
@@ -306,9 +323,11 @@ fn by_published<'a>(index: &Index<'a>, exit: &SnapshotExit) -> Option<ExitState<
         let mut routes = document.routes.iter();
         routes.find(|route| route.exit == exit.name)
     });
-    let has_session = published_session(document, &exit.name).is_some();
-    let former = former_holder(index, &exit.name, &served.egress, gateway);
-    let former = former.filter(|_| !has_session).map(Box::new);
+    let session = published_session(document, &exit.name);
+    let wait = match &served.egress[..] {
+        own @ [_, ..] if session.is_none() => holders.former(index, &exit.name, own, gateway),
+        _ => None,
+    };
     Some(ExitState::Active(ActiveExit {
         gateway,
         standbys: gateways.into_iter().skip(1).map(|(node, _)| node).collect(),
@@ -316,12 +335,12 @@ fn by_published<'a>(index: &Index<'a>, exit: &SnapshotExit) -> Option<ExitState<
             uplink: served.uplink.as_ref(),
             egress: &served.egress,
             // A gateway that waited gets them as the one before had them.
-            term: match (&former, served.egress_term) {
+            term: match (&wait, served.egress_term) {
                 (Some(_), _) => EgressTerm::Awaited,
                 (None, EgressTerm::Awaited) => EgressTerm::Confirmed,
                 (None, term) => term,
             },
-            former,
+            wait: wait.map(EgressWait::former),
             routes: &served.routes,
             lan: served.lan,
             mtu: tunnel.mtu,
@@ -329,28 +348,19 @@ fn by_published<'a>(index: &Index<'a>, exit: &SnapshotExit) -> Option<ExitState<
             failback: route.map_or(ExitFailback::Manual, |route| route.failback),
             selection: route.and_then(|route| route.selection.as_ref()),
             users: ExitUsers::Standing,
-            session: published_session(document, &exit.name).map(Box::new),
+            session: session.map(Box::new),
         },
     }))
 }
 
 /// The gateway that most of the clients use which report one: nodes go on by themselves when a gateway is lost, and the
-/// order follows, so that a new client begins where the others are. Only nodes whose documents use the exit are asked, and
-/// only names of eligible gateways count: a report is untrusted. O(reports).
+/// order follows, so that a new client begins where the others are. Only names of eligible gateways count: a report is
+/// untrusted. O(clients).
 fn most_used<'a>(
-    index: &Index<'a>,
-    exit: &ExitName,
+    clients: &[&'a ReportedExit],
     is_eligible: impl Fn(&NodeName) -> bool,
 ) -> Option<&'a NodeName> {
-    let uses = |node: &NodeName| {
-        let document = index.published.documents.get(node);
-        document.is_some_and(|document| document.routes.iter().any(|route| route.exit == *exit))
-    };
-    let fresh = index
-        .reports
-        .values()
-        .filter(|report| report.freshness == Freshness::Fresh && uses(&report.node));
-    let used = fresh.filter_map(|report| report.exits.get(exit)?.gateway.as_ref());
+    let used = clients.iter().filter_map(|used| used.gateway.as_ref());
     let used = used.filter(|gateway| is_eligible(gateway));
     let mut counts: BTreeMap<&NodeName, usize> = BTreeMap::new();
     for gateway in used {

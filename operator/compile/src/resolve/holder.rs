@@ -4,57 +4,51 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use postern_intent::body::{EGRESS_FENCE, EGRESS_FENCE_MARGIN, EgressTerm};
-use postern_intent::{Address, ExitName, NodeDocument, NodeName, Serial};
+use postern_intent::{Address, ExitName, NodeDocument, NodeName, NodeUid, Serial};
 
 use crate::index::Index;
-use crate::snapshot::{ExitHolder, Freshness, HolderFence, SnapshotReport};
+use crate::snapshot::{ExitHolder, Freshness, HolderFence, ReportedExit};
 
-/// How long a gateway has the egress IPs before the word of its clients takes them away: those that were cut off with the
-/// former gateway need a moment to reach this one.
+/// How long after its document a gateway keeps the egress IPs whatever its clients report: those that lost the former gateway
+/// need time to reach this one.
 pub(crate) const SETTLING: SignedDuration = SignedDuration::from_secs(15);
 
-/// What documents have of exits that only one node may have, with their nodes.
+/// Per exit, the node whose document gives it the egress IPs or the session.
 pub(crate) fn published_holders<'a>(
     documents: impl Iterator<Item = &'a NodeDocument>,
 ) -> impl Iterator<Item = (&'a ExitName, ExitHolder)> {
     documents.flat_map(|document| {
-        let served = document.nat.iter();
-        let has_session = |exit: &ExitName| {
-            let mut sessions = document.external.iter();
-            sessions.any(|session| session.exit == *exit)
-        };
-        let held = served.filter(move |served| {
-            let has_egress = !served.egress.is_empty();
-            has_session(&served.exit) || has_egress && served.egress_term != EgressTerm::Awaited
-        });
-        held.map(move |served| {
-            let has_session = has_session(&served.exit);
-            let is_confirmed = !has_session && served.egress_term == EgressTerm::Confirmed;
-            let addresses = served.egress.iter().filter(|_| !has_session);
+        document.nat.iter().filter_map(|served| {
+            let session = document.external_session(&served.exit);
+            let fence = match (session, served.egress_term) {
+                (None, _) if served.egress.is_empty() => return None,
+                (None, EgressTerm::Awaited) => return None,
+                (None, EgressTerm::Confirmed) => HolderFence::Confirmed,
+                (Some(_), _) | (None, EgressTerm::Intent) => HolderFence::Intent,
+            };
+            let addresses = served.egress.iter().filter(|_| session.is_none());
             let holder = ExitHolder {
                 node: document.node.name.clone(),
                 uid: document.node.uid.clone(),
                 serial: document.serial,
                 until: document.not_after,
                 since: document.issued_at,
-                fence: match is_confirmed {
-                    true => HolderFence::Confirmed,
-                    false => HolderFence::Intent,
-                },
+                fence,
                 addresses: addresses.copied().collect(),
-                // That it has applied this document is not known from the document.
-                unconfirmed: Some(match is_confirmed {
-                    true => Serial(document.serial.0.saturating_sub(1)),
-                    false => document.serial,
+                // The document does not show whether it was applied.
+                unconfirmed: Some(match fence {
+                    HolderFence::Confirmed => Serial(document.serial.0.saturating_sub(1)),
+                    HolderFence::Intent => document.serial,
                 }),
             };
-            (&served.exit, holder)
+            Some((&served.exit, holder))
         })
     })
 }
 
-/// Who has what once these documents are in force: by them, else by what is published now, else as it was remembered. An exit
-/// that is gone is remembered until its node cannot have them any more: it may come back under its name on another node.
+/// The holder of each exit: by the next documents, else by the published ones, else by memory; and the holders that a change
+/// of the exit took addresses from. A holder of a deleted exit stays until its node cannot have the addresses: the exit may come
+/// back on another node.
 pub(crate) fn remembered_holders<'a>(
     index: &Index<'_>,
     next: impl Iterator<Item = &'a NodeDocument>,
@@ -72,11 +66,13 @@ pub(crate) fn remembered_holders<'a>(
     let leaving = leaving.filter(|holder| !has_let_go(index, holder));
     let mut leaving: Vec<ExitHolder> = leaving.map(|holder| withdrawn(index, holder)).collect();
     for (exit, holder) in published.chain(next) {
-        leaving.extend(
-            holders
-                .get(&exit)
-                .and_then(|known| left_over(known, &holder)),
-        );
+        let known = holders.get(&exit);
+        if let Some(left) = known.and_then(|known| left_over(known, &holder)) {
+            // A document that cannot be written would leave them again with each run.
+            let of = |one: &ExitHolder| (one.node.clone(), one.uid.clone(), one.addresses.clone());
+            leaving.retain(|one| of(one) != of(&left));
+            leaving.push(left);
+        }
         let holder = match holders.get(&exit) {
             Some(known) if (&known.node, &known.uid) == (&holder.node, &holder.uid) => ExitHolder {
                 since: known.since,
@@ -104,9 +100,9 @@ fn left_over(known: &ExitHolder, now: &ExitHolder) -> Option<ExitHolder> {
     })
 }
 
-/// A holder of which it is known once that it has applied a document with a fence.
+/// Clears `unconfirmed` once the node has applied a document with a fence.
 fn applied(index: &Index<'_>, holder: ExitHolder) -> ExitHolder {
-    let applied = report(index, &holder).and_then(|report| report.applied_serial);
+    let applied = applied_serial(index, &holder);
     let is_first = |serial: &Serial| {
         holder.fence == HolderFence::Intent || applied.is_none_or(|applied| applied <= *serial)
     };
@@ -116,8 +112,8 @@ fn applied(index: &Index<'_>, holder: ExitHolder) -> ExitHolder {
     }
 }
 
-/// A holder whose published document has them no more. From the moment of this publication on, the API server confirms no
-/// document with them: what it confirmed before that ends with the fence.
+/// A holder whose published document no longer has the addresses. The API server now confirms no document with them, and each
+/// earlier confirmation ends within the fence.
 fn withdrawn(index: &Index<'_>, holder: &ExitHolder) -> ExitHolder {
     let mut holder = applied(index, holder.clone());
     // A document that cannot be read may have them.
@@ -129,68 +125,89 @@ fn withdrawn(index: &Index<'_>, holder: &ExitHolder) -> ExitHolder {
     holder
 }
 
-fn report<'a>(index: &Index<'a>, holder: &ExitHolder) -> Option<&'a SnapshotReport> {
-    let report = index.reports.get(&holder.node).copied();
-    report.filter(|report| report.uid == holder.uid)
+/// The serial that the holder's machine has applied. One above the published serial, as after a restored backup, is of an
+/// unknown document.
+fn applied_serial(index: &Index<'_>, holder: &ExitHolder) -> Option<Serial> {
+    let published = index.published.documents.get(&holder.node)?;
+    let report = index.reports.get(&holder.node)?;
+    let applied = report.applied_serial.filter(|_| report.uid == holder.uid)?;
+    (applied <= published.serial).then_some(applied)
 }
 
-/// A later document of the node has them not, and the node has applied it and read it back; or the node cannot have them any
-/// more.
-pub(super) fn has_let_go(index: &Index<'_>, holder: &ExitHolder) -> bool {
-    let applied = report(index, holder).and_then(|report| report.applied_serial);
-    // A serial above the published one, as after a restored backup, is of an unknown document.
-    let published = index.published.documents.get(&holder.node);
-    let is_known = |applied| published.is_some_and(|document| applied <= document.serial);
-    applied.is_some_and(|applied| applied > holder.serial && is_known(applied))
+/// The node has applied and read back a later document without them, or its time is over.
+fn has_let_go(index: &Index<'_>, holder: &ExitHolder) -> bool {
+    applied_serial(index, holder).is_some_and(|applied| applied > holder.serial)
         || index.snapshot.now >= holder.until
 }
 
-/// Another machine than the gateway's that may still have the egress IPs of the exit, for this one or for another exit, or
-/// its session. O(documents + holders).
-pub(super) fn former_holder(
-    index: &Index<'_>,
-    exit: &ExitName,
-    egress: &[Address],
-    gateway: &NodeName,
-) -> Option<ExitHolder> {
-    let uid = index.nodes.get(gateway).map(|node| &node.uid);
-    let published: Vec<(&ExitName, ExitHolder)> =
-        published_holders(index.published.documents.values()).collect();
-    // What is remembered of a machine is older than what its document says of the same exit.
-    let remembered = index.snapshot.memory.holders.iter();
-    let remembered = remembered.filter(|(of, holder)| {
-        let mut published = published.iter();
-        !published
-            .any(|(other, now)| other == of && now.node == holder.node && now.uid == holder.uid)
-    });
-    let remembered = remembered.map(|(of, holder)| (Some(of), holder.clone()));
-    let published = published.iter().cloned();
-    let published = published.map(|(of, holder)| (Some(of), holder));
-    let leaving = index.snapshot.memory.leaving.iter();
-    let leaving = leaving.map(|holder| (None, holder.clone()));
-    let mut all = published.chain(remembered).chain(leaving);
-    let found = all.find(|(of, holder)| {
-        let shares = holder
-            .addresses
+/// Every machine that may still have egress IPs or the session of an exit.
+pub(super) struct StandingHolders<'a>(Vec<(Option<&'a ExitName>, ExitHolder)>);
+
+impl<'a> StandingHolders<'a> {
+    /// By the published documents and by memory. O(documents + holders · log holders).
+    pub(super) fn new(index: &Index<'a>) -> Self {
+        let published: Vec<(&ExitName, ExitHolder)> =
+            published_holders(index.published.documents.values()).collect();
+        let named: BTreeSet<(&ExitName, &NodeName, &NodeUid)> = published
             .iter()
-            .any(|address| egress.contains(address));
-        let is_other = holder.node != *gateway || Some(&holder.uid) != uid;
-        (*of == Some(exit) || shares) && is_other && !has_let_go(index, holder)
-    });
-    found.map(|(_, holder)| holder)
+            .map(|(exit, holder)| (*exit, &holder.node, &holder.uid))
+            .collect();
+        let memory = &index.snapshot.memory;
+        // For one exit and machine the published document replaces the memory.
+        let remembered = memory.holders.iter();
+        let remembered =
+            remembered.filter(|(exit, holder)| !named.contains(&(exit, &holder.node, &holder.uid)));
+        let remembered = remembered.map(|(exit, holder)| (Some(exit), withdrawn(index, holder)));
+        let remembered: Vec<_> = remembered.collect();
+        let leaving = memory.leaving.iter();
+        let leaving = leaving.map(|holder| (None, withdrawn(index, holder)));
+        let published = published.into_iter();
+        let published = published.map(|(exit, holder)| (Some(exit), holder));
+        let all = published.chain(remembered).chain(leaving);
+        Self(
+            all.filter(|(_, holder)| !has_let_go(index, holder))
+                .collect(),
+        )
+    }
+
+    /// Another machine than the gateway's, for this exit or by an address that another exit had. O(holders).
+    pub(super) fn former(
+        &self,
+        index: &Index<'_>,
+        exit: &ExitName,
+        egress: &[Address],
+        gateway: &NodeName,
+    ) -> Option<&ExitHolder> {
+        let uid = index.nodes.get(gateway).map(|node| &node.uid);
+        let found = self.0.iter().find(|(of, holder)| {
+            let mut addresses = holder.addresses.iter();
+            let is_its = *of == Some(exit) || addresses.any(|address| egress.contains(address));
+            is_its && (holder.node != *gateway || Some(&holder.uid) != uid)
+        });
+        found.map(|(_, holder)| holder)
+    }
 }
 
-/// Does a gateway that has the egress IPs of the exit not serve any more, as far as it and its clients report? A node whose
-/// clients are cut off lets the next gateway in, although it may serve itself. O(reports).
+/// What fresh reports say of an exit, of nodes whose documents use it: a report is untrusted. O(reports).
+pub(super) fn clients<'a>(index: &Index<'a>, exit: &ExitName) -> Vec<&'a ReportedExit> {
+    let uses = |node: &NodeName| {
+        let document = index.published.documents.get(node);
+        document.is_some_and(|document| document.routes.iter().any(|route| route.exit == *exit))
+    };
+    let reports = index.reports.values().copied();
+    let fresh = reports.filter(|report| report.freshness == Freshness::Fresh);
+    let fresh = fresh.filter(|report| uses(&report.node));
+    fresh.filter_map(|report| report.exits.get(exit)).collect()
+}
+
+/// Is the gateway of an exit with egress IPs lost, by its own report or by more than half of its clients? A node whose clients
+/// are cut off lets the next gateway in, although it may serve itself. O(clients).
 pub(super) fn is_lost(
     index: &Index<'_>,
     exit: &ExitName,
-    egress: &[Address],
+    clients: &[&ReportedExit],
     node: &NodeName,
 ) -> bool {
-    if egress.is_empty() {
-        return false;
-    }
     let Some(report) = index.reports.get(node) else {
         return true;
     };
@@ -202,25 +219,12 @@ pub(super) fn is_lost(
     if holds.is_none_or(|holder| index.snapshot.now.duration_since(holder.since) < SETTLING) {
         return false;
     }
-    let others = index.reports.values().filter(|other| {
-        let document = index.published.documents.get(&other.node);
-        let uses = document.is_some_and(|one| one.routes.iter().any(|route| route.exit == *exit));
-        let is_client = uses
-            && other
-                .exits
-                .get(exit)
-                .is_some_and(|used| used.gateway.as_ref() == Some(node));
-        other.freshness == Freshness::Fresh && is_client
-    });
-    let (mut clients, mut cut_off) = (0_usize, 0_usize);
-    for client in others {
-        clients += 1;
-        let used = client.exits.get(exit);
-        let is_cut_off = used.is_some_and(|used| {
-            let mut judged = used.judged.iter();
-            !used.judged.is_empty() && judged.all(|family| used.faults.contains_key(family))
-        });
-        cut_off += usize::from(is_cut_off);
-    }
-    cut_off > clients / 2
+    let own = clients
+        .iter()
+        .filter(|used| used.gateway.as_ref() == Some(node));
+    let is_cut_off = |used: &&&ReportedExit| {
+        let mut judged = used.judged.iter();
+        !used.judged.is_empty() && judged.all(|family| used.faults.contains_key(family))
+    };
+    own.clone().filter(is_cut_off).count() > own.count() / 2
 }

@@ -6,7 +6,7 @@ mod isolation;
 mod policy;
 mod session;
 
-pub(crate) use exit::{ActiveExit, ExitState, ResolvedExits};
+pub(crate) use exit::{ActiveExit, EgressWait, ExitState, ResolvedExits};
 pub(crate) use holder::{SETTLING, remembered_holders};
 pub(crate) use isolation::ResolvedIsolations;
 pub(crate) use policy::{PlannedPath, PolicyPlan, PolicyPlans, TermsSource};

@@ -3,7 +3,7 @@
 use postern_intent::body::{ServerEndpoint, TunnelRole};
 use postern_intent::{Address, ExitName, NodeDocument, NodeName, WgKey};
 
-use super::holder::former_holder;
+use super::holder::StandingHolders;
 use crate::index::Index;
 use crate::snapshot::{CredentialFacts, ExternalTerms, Freshness, SnapshotExit};
 
@@ -46,6 +46,7 @@ pub(super) fn can_hold(index: &Index<'_>, exit: &ExitName, node: &NodeName) -> b
 /// The session of an exit on the node that comes first.
 pub(super) fn session<'a>(
     index: &Index<'a>,
+    holders: &StandingHolders<'_>,
     exit: &SnapshotExit,
     terms: &'a ExternalTerms,
     gateway: &NodeName,
@@ -81,8 +82,8 @@ pub(super) fn session<'a>(
             fingerprint,
         }) => (*public_key, fingerprint.as_str()),
     };
-    if let Some(holder) = former_holder(index, &exit.name, &[], gateway) {
-        return Err(SessionLack::Held(holder.node));
+    if let Some(holder) = holders.former(index, &exit.name, &[], gateway) {
+        return Err(SessionLack::Held(holder.node.clone()));
     }
     let recipient = recipient(index, &exit.name, gateway);
     Ok(SessionOffer {

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use postern_intent::{Address, ExitName, Namespace, NodeName, NodeUid, Serial, Uid, WgKey};
 use serde::{Deserialize, Serialize};
 
-use super::objects::SnapshotNode;
 use super::policy::PolicyRoute;
 use super::selector::ParsedSelector;
 use crate::gate::{ApprovalCause, ApprovalSubject, HeldUntil};
@@ -114,7 +113,7 @@ pub struct ExitHolder {
     /// From when on the node cannot have them: when that document runs out, and with it the lease of the node's kernel; or,
     /// where the API server has to confirm it, a while after a document without them was published.
     pub until: Timestamp,
-    /// When the node got them.
+    /// When the first document with them was issued.
     #[serde(default)]
     pub since: Timestamp,
     #[serde(default)]
@@ -122,34 +121,18 @@ pub struct ExitHolder {
     /// The egress IPs; none of a session, whose addresses are the server's.
     #[serde(default)]
     pub addresses: BTreeSet<Address>,
-    /// A later document than this one is the first that the node needs a confirmation for; none: it has applied such a one.
+    /// The node had no fenced document up to this serial. Absent: it has applied one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unconfirmed: Option<Serial>,
 }
 
-impl ExitHolder {
-    /// The gateway of another exit that names the same egress IP. It has it for as long as that exit names it.
-    pub(crate) fn of_another_exit(node: &SnapshotNode) -> Self {
-        Self {
-            node: node.name.clone(),
-            uid: node.uid.clone(),
-            serial: Serial::default(),
-            until: Timestamp::MAX,
-            since: Timestamp::MIN,
-            fence: HolderFence::Intent,
-            addresses: BTreeSet::new(),
-            unconfirmed: None,
-        }
-    }
-}
-
-/// What ends a holder's time where it applies no later document.
+/// What ends a holder that applies no later document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum HolderFence {
     /// The end of its document.
     #[default]
     Intent,
-    /// The API server, which confirms its document no more.
+    /// The last confirmation by the API server.
     Confirmed,
 }
 

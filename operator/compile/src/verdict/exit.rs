@@ -11,7 +11,7 @@ use super::{
     Verdict, fresh, silent,
 };
 use crate::lower::LoweringContext;
-use crate::resolve::{ActiveExit, ExitState, SessionLack, SessionOffer};
+use crate::resolve::{ActiveExit, EgressWait, ExitState, SessionLack, SessionOffer};
 use crate::settled::SettledNode;
 use crate::snapshot::{Freshness, Guard, SnapshotExit};
 
@@ -214,19 +214,8 @@ fn ready(
             format!("{} has not reported its key", active.gateway),
         );
     }
-    if let Some(former) = &active.offer.former {
-        let (node, until) = (&former.node, former.until);
-        let message = if until == jiff::Timestamp::MAX {
-            format!(
-                "another exit names one of these egress IPs too, and {node} has it; take it out of one of the two"
-            )
-        } else {
-            format!(
-                "{node} has or had the egress IPs and has not said that it gave them up; {} takes them over when it has, or at {until}, when {node} cannot have them any more",
-                active.gateway
-            )
-        };
-        return Finding::no(kind, Reason::HolderHeld, message);
+    if let Some(wait) = &active.offer.wait {
+        return Finding::no(kind, Reason::HolderHeld, waits(active.gateway, wait));
     }
     let lack = gateway.lack().unwrap_or_default();
     match gateway.progress {
@@ -252,6 +241,21 @@ fn ready(
         }
         Progress::Converging => Finding::no(kind, Reason::Converging, lack),
         Progress::Stale => Finding::unknown(kind, Reason::Stale, lack),
+    }
+}
+
+/// Why a gateway waits for its egress IPs.
+fn waits(gateway: &NodeName, wait: &EgressWait<'_>) -> String {
+    match wait {
+        EgressWait::Former(holder) => {
+            let (node, until) = (&holder.node, holder.until);
+            format!(
+                "{node} may still have the egress IPs: it has not reported that it gave them up; {gateway} gets them then, or at {until}"
+            )
+        }
+        EgressWait::OtherExit(node) => format!(
+            "another exit names one of these egress IPs too, and {node} has it; take it out of one of the two"
+        ),
     }
 }
 

@@ -4,6 +4,7 @@
 use jiff::SignedDuration;
 use postern_compile::Compilation;
 use postern_compile::snapshot::{NodeScheduling, PathFault, SnapshotNode};
+use postern_crds::conditions::Finding;
 use postern_crds::node_report::{AddressFamily, PathHop};
 use postern_intent::body::{EGRESS_FENCE, EGRESS_FENCE_MARGIN, EgressTerm};
 use postern_intent::{NodeName, Serial};
@@ -60,12 +61,16 @@ fn term(world: &World, node: &str) -> Option<EgressTerm> {
     served.map(|served| served.egress_term)
 }
 
-fn ready(compilation: &Compilation) -> String {
+fn condition<'a>(compilation: &'a Compilation, exit: &str, kind: &str) -> &'a Finding {
     let mut verdicts = compilation.verdicts.iter();
-    let exit = verdicts.find(|one| one.kind == "ExitNode");
+    let exit = verdicts.find(|one| one.kind == "ExitNode" && one.name == exit);
     let conditions = &exit.expect("an exit").conditions;
-    let found = conditions.iter().find(|one| one.kind.as_str() == "Ready");
-    let found = found.expect("a condition");
+    let found = conditions.iter().find(|one| one.kind.as_str() == kind);
+    found.expect("a condition")
+}
+
+fn ready(compilation: &Compilation) -> String {
+    let found = condition(compilation, "eu", "Ready");
     format!("{} {}", found.state.as_str(), found.reason)
 }
 
@@ -290,10 +295,16 @@ fn an_egress_ip_that_two_exits_name_is_given_to_one_gateway_and_stays_there() {
     other.labels.insert("exit".to_owned(), "us".to_owned());
     world.add_node(other);
     another(&mut world, "192.0.2.200");
+    // Reports of clients count already.
+    world.now += SignedDuration::from_secs(60);
     for _ in 0..2 {
-        world.compile();
+        let compilation = world.compile();
         assert_eq!(term(&world, "gw-1"), Some(EgressTerm::Confirmed));
         assert_eq!(term(&world, "us-1"), Some(EgressTerm::Awaited));
+        let told = condition(&compilation, "us", "Ready");
+        let text = "another exit names one of these egress IPs too, and gw-1 has it; take it out of one of the two";
+        assert_eq!(told.message, text);
+        assert_eq!(compilation.wake, None, "no time ends this");
     }
     // Of two that begin at the same time, the first by name has it.
     world.previous.clear();
@@ -306,4 +317,79 @@ fn an_egress_ip_that_two_exits_name_is_given_to_one_gateway_and_stays_there() {
     world.compile();
     world.compile();
     assert_eq!(term(&world, "us-1"), Some(EgressTerm::Intent));
+}
+
+#[test]
+fn of_two_exits_on_one_gateway_only_the_one_that_moves_waits() {
+    let mut world = world(&["gw-1", "gw-2"]);
+    let mut exit = world.exits["eu"].clone();
+    exit.metadata.name = Some("eu-too".to_owned());
+    let gateway = exit.spec.gateway.as_mut().expect("a gateway");
+    gateway.egress_ips = vec!["192.0.2.201".to_owned()];
+    world.apply_exit(exit.clone());
+    world.compile();
+    world.now += SignedDuration::from_secs(60);
+    assert_eq!(world.compile().wake, None);
+    leave(&mut world, "gw-1");
+    let gateway = exit.spec.gateway.as_mut().expect("a gateway");
+    gateway.node_selector.match_labels = Some([("exit".to_owned(), "none".to_owned())].into());
+    world.apply_exit(exit.clone());
+    world.compile();
+    let gateway = exit.spec.gateway.as_mut().expect("a gateway");
+    let two = ("kubernetes.io/hostname".to_owned(), "gw-2".to_owned());
+    gateway.node_selector.match_labels = Some([two.clone()].into());
+    world.apply_exit(exit);
+    world
+        .nodes
+        .get_mut("gw-2")
+        .expect("a node")
+        .labels
+        .extend([two]);
+    let wake = world.compile().wake.expect("a time");
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Awaited));
+    assert_eq!(wake, world.now + FENCED);
+    let first = world.previous[&"gw-1".parse().expect("a name")].nat.first();
+    assert_eq!(first.expect("an exit").egress_term, EgressTerm::Confirmed);
+}
+
+#[test]
+fn a_gateway_that_loses_its_label_hands_the_egress_ips_over() {
+    let mut world = world(&["gw-1", "gw-2"]);
+    let former = world.nodes.get_mut("gw-1").expect("a node");
+    former.labels.clear();
+    world.compile();
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Awaited));
+    world.compile();
+    assert_eq!(term(&world, "gw-1"), None);
+    assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Intent));
+}
+
+#[test]
+fn a_serial_above_the_published_one_shows_nothing_of_the_egress_ips() {
+    let mut world = world(&["gw-1", "gw-2"]);
+    let serial = world.previous[&"gw-1".parse().expect("a name")].serial;
+    world
+        .ledgers
+        .insert("gw-1".to_owned(), Serial(serial.0 + 100));
+    leave(&mut world, "gw-1");
+    cordon(&mut world, "gw-1");
+    for _ in 0..2 {
+        world.compile();
+        assert_eq!(term(&world, "gw-2"), Some(EgressTerm::Awaited));
+    }
+}
+
+#[test]
+fn documents_that_cannot_be_written_do_not_add_to_the_memory_with_each_compile() {
+    let mut world = world(&["gw-1"]);
+    leave(&mut world, "gw-1");
+    let mut exit = world.exits["eu"].clone();
+    exit.spec.gateway.as_mut().expect("a gateway").egress_ips = vec!["192.0.2.201".to_owned()];
+    world.apply_exit(exit);
+    world.compile_for(|_| false);
+    // What the document takes, and what it would have given.
+    for _ in 0..3 {
+        world.compile_for(|_| false);
+        assert_eq!(world.memory.leaving.len(), 2);
+    }
 }
