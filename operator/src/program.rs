@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::error::chain;
 use crate::health::Readiness;
-use crate::lease::{LeaseEnd, LeaseSession, LeaseState, LeaseTerm, keep, term};
+use crate::lease::{LeaseEnd, LeaseSession, LeaseTerm, keep, term};
 use crate::metrics::OperatorMetrics;
 use crate::options::RunArguments;
 use crate::pipeline::publish::Writer;
@@ -258,11 +258,12 @@ fn write_address(listener: &TcpListener, file: &Path) {
 }
 
 /// Shows in a metric whether this process leads.
-async fn show_lease_state(term: LeaseTerm, metrics: OperatorMetrics) {
+async fn show_lease_state(mut term: LeaseTerm, metrics: OperatorMetrics) {
     loop {
-        let leads = matches!(term.state(), LeaseState::Leading { .. });
-        metrics.leader.set(i64::from(leads));
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        metrics.leader.set(0);
+        term.begun().await;
+        metrics.leader.set(1);
+        term.ended().await;
     }
 }
 
@@ -271,22 +272,13 @@ async fn show_lease_state(term: LeaseTerm, metrics: OperatorMetrics) {
 async fn serve_leader_scrapes(
     arguments: ScrapeArguments,
     registry: Arc<Registry>,
-    term: LeaseTerm,
+    mut term: LeaseTerm,
 ) {
-    let leads = || matches!(term.state(), LeaseState::Leading { .. });
-    let pause = || tokio::time::sleep(Duration::from_secs(1));
     loop {
-        while !leads() {
-            pause().await;
-        }
-        let leading = async {
-            while leads() {
-                pause().await;
-            }
-        };
+        term.begun().await;
         tokio::select! {
             () = serve_scrapes(arguments, Arc::clone(&registry)) => {}
-            () = leading => {}
+            () = term.ended() => {}
         }
     }
 }

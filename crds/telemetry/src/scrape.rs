@@ -21,6 +21,8 @@ use crate::health::{ServeError, listen, metrics};
 /// Connections at a time, and how long one lasts at most. A scrape takes milliseconds.
 const CONNECTIONS: usize = 16;
 const LONGEST: Duration = Duration::from_secs(3);
+/// Time after a connection that could not be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Time between two attempts at an address that is taken or not on the node yet.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -74,8 +76,15 @@ async fn serve(address: SocketAddr, registry: Arc<Registry>) -> Result<(), Serve
     let service = TowerToHyperService::new(router);
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let accepted = listener.accept().await;
-        let (stream, _) = accepted.map_err(|source| ServeError::Listen { source })?;
+        let (stream, _) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            // As where no descriptor is left, which passes.
+            Err(error) => {
+                warn!(error = chain(&error), "a scrape was not accepted");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
         // Every pod reaches this port: what comes beyond the slots is closed, so that no descriptor is missing elsewhere.
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
             continue;

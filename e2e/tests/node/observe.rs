@@ -71,11 +71,9 @@ fn what_a_policy_would_refuse_leaves_by_the_exit_and_is_counted_until_the_policy
         (&json!(0), &json!(1))
     );
 
-    // What is no matter of the policy's list: special use and the LAN, where the exit's half is given.
+    // What no list of the policy decides: the LAN, where the exit's half is given.
     let host = SocketAddr::new(HOST4.into(), 7);
     scene.settles("the LAN", host, "tcp", None);
-    let metadata = SocketAddr::from(([169, 254, 169, 254], 80));
-    scene.settles("special use", metadata, "tcp", None);
 
     let mut talk = Talk::converse(&scene.lab, &scene.web, 0);
     talk.goes_on("while the policy observes");

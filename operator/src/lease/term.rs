@@ -89,12 +89,24 @@ impl LeaseTerm {
 
     /// Waits until this process begins to lead.
     pub async fn begun(&mut self) {
-        let leads = |state: &LeaseState| matches!(state, LeaseState::Leading { .. });
+        self.changed_to(leads).await;
+    }
+
+    /// Waits until this process does not lead.
+    pub async fn ended(&mut self) {
+        self.changed_to(|state| !leads(state)).await;
+    }
+
+    async fn changed_to(&mut self, is_wanted: impl FnMut(&LeaseState) -> bool) {
         // An error means that nobody renews any more, which ends the process by itself.
-        if self.state.wait_for(leads).await.is_err() {
+        if self.state.wait_for(is_wanted).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
+}
+
+const fn leads(state: &LeaseState) -> bool {
+    matches!(state, LeaseState::Leading { .. })
 }
 
 #[cfg(test)]

@@ -97,11 +97,11 @@ struct Sums {
 impl Sums {
     fn add(&mut self, owners: &Owners<'_>, timeline: &Timeline, time: Timestamp, key: &Key) {
         let Some(index) = owners.owner(key, time) else {
-            if timeline.is_probe(key) {
+            if timeline.is_probe(key, time) {
                 self.probes += 1;
                 return;
             }
-            if timeline.is_stray_answer(key) {
+            if timeline.is_stray_answer(key, time) {
                 self.strays += 1;
                 return;
             }

@@ -73,7 +73,7 @@ pub struct Timeline {
     /// Reports that name what their node had to refuse.
     pub unfounded: Vec<String>,
     /// What clients connect to through their gateways, to know whether these still lead anywhere.
-    pub probed: BTreeSet<SocketAddr>,
+    pub probed: BTreeMap<SocketAddr, Timestamp>,
 }
 
 /// A packet as it is judged.
@@ -255,7 +255,7 @@ impl Timeline {
             nodes: BTreeMap::new(),
             own: nodes.iter().map(own).collect(),
             unfounded: bodies.unfounded,
-            probed: BTreeSet::new(),
+            probed: BTreeMap::new(),
         };
         let mut in_force = bodies.in_force;
         // What a report passed over ends when the next one was verified, and may have been published at the same time by the
@@ -272,41 +272,48 @@ impl Timeline {
                 .routes
                 .iter()
                 .flat_map(|route| &route.probe.targets);
-            timeline.probed.extend(targets);
+            for target in targets {
+                let first = timeline.probed.entry(*target).or_insert(intent.published);
+                *first = intent.published.min(*first);
+            }
         }
         timeline
     }
 
     /// Is it a connection that a client makes through this gateway, to a target of an exit's probe?
-    pub(super) fn is_probe(&self, key: &Key) -> bool {
+    pub(super) fn is_probe(&self, key: &Key, time: Timestamp) -> bool {
         let target = SocketAddr::new(key.destination, key.port);
         let own = self.own.get(&key.node);
         let own = own.is_some_and(|own| own.contains(&key.source));
         key.protocol == TCP
-            && (own && self.served(&key.node).next().is_some()
-                || self.has_served_with(&key.node, key.source))
-            && self.probed.contains(&target)
+            && (own && self.served(&key.node, time).next().is_some()
+                || self.has_served_with(&key.node, key.source, time))
+            && self.probed.get(&target).is_some_and(|first| *first <= time)
     }
 
     /// Does it follow from an answer to an egress IP that the node had, which still came to it? A kernel that forwards sends it
     /// on to the node that has the address now, or tells the sender that nobody has it. No pod has sent it: the packets of
     /// pods go to addresses that are theirs alone.
-    pub(super) fn is_stray_answer(&self, key: &Key) -> bool {
+    pub(super) fn is_stray_answer(&self, key: &Key, time: Timestamp) -> bool {
         let own = self.own.get(&key.node);
         let own = own.is_some_and(|own| own.contains(&key.source));
-        let had_egress = self.served(&key.node).any(|egress| !egress.is_empty());
+        let had_egress = self
+            .served(&key.node, time)
+            .any(|egress| !egress.is_empty());
         let is_icmp = [1, 58].contains(&key.protocol);
-        self.has_served_with(&key.node, key.destination) || own && had_egress && is_icmp
+        self.has_served_with(&key.node, key.destination, time) || own && had_egress && is_icmp
     }
 
-    /// The source addresses of the exits that the node served at some time.
-    fn served(&self, node: &str) -> impl Iterator<Item = &BTreeSet<IpAddr>> {
+    /// The source addresses of the exits that the node serves or served until then.
+    fn served(&self, node: &str, time: Timestamp) -> impl Iterator<Item = &BTreeSet<IpAddr>> {
         let epochs = self.nodes.get(node).into_iter().flatten();
+        let epochs = epochs.filter(move |epoch| epoch.published <= time);
         epochs.flat_map(|epoch| epoch.serves.values())
     }
 
-    fn has_served_with(&self, node: &str, address: IpAddr) -> bool {
-        self.served(node).any(|egress| egress.contains(&address))
+    fn has_served_with(&self, node: &str, address: IpAddr, time: Timestamp) -> bool {
+        self.served(node, time)
+            .any(|egress| egress.contains(&address))
     }
 }
 

@@ -70,7 +70,7 @@ const GROUPS: [ReasonGroup; 45] = [
     (
         &[R::NoCredentialKey, R::HolderHeld],
         Blocked,
-        "see that the agent of the named node runs and reports; docs/operation.md, A server of a provider",
+        "see that the agent of the named node runs and reports, and that no two exits name one egress IP; docs/operation.md, A server of a provider",
     ),
     (
         &[R::NoPeerKey, R::KeyNotProved],

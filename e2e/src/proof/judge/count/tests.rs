@@ -361,21 +361,26 @@ fn what_a_gateway_asks_of_targets_and_what_it_forwards_for_its_egress_ip_is_no_p
     let mut timeline = timeline(vec![epoch(1, 2, by("gw-1"))]);
     timeline.nodes.insert("gw-1".to_owned(), vec![served]);
     let target = ip("203.0.112.1");
-    timeline.probed.insert((target, 80).into());
+    timeline.probed.insert((target, 80).into(), at(1));
     let to = |node: &str, source: &str, destination: IpAddr| Key {
         destination,
         port: 80,
         protocol: 6,
         ..key(node, source, Kind::Plain)
     };
-    let judged = |key: &Key| {
-        let found = judged(10, key, &[], &timeline);
+    let judged_at = |time, key: &Key| {
+        let found = judged(time, key, &[], &timeline);
         (found.probes, found.strays, found.unowned.len())
     };
-    assert_eq!(judged(&to("gw-1", "192.168.10.200", target)), (1, 0, 0));
+    let judged = |key: &Key| judged_at(10, key);
+    let probe = to("gw-1", "192.168.10.200", target);
+    assert_eq!(judged(&probe), (1, 0, 0));
+    assert_eq!(judged_at(0, &probe), (0, 0, 1), "no intent serves yet");
     assert_eq!(judged(&to("n1", "192.168.10.200", target)), (0, 0, 1));
     let egress = ip("192.168.10.200");
-    assert_eq!(judged(&to("gw-1", "203.0.113.2", egress)), (0, 1, 0));
+    let stray = to("gw-1", "203.0.113.2", egress);
+    assert_eq!(judged(&stray), (0, 1, 0));
+    assert_eq!(judged_at(0, &stray), (0, 0, 1), "it had no egress IP yet");
     assert_eq!(judged(&to("n1", "203.0.113.2", egress)), (0, 0, 1));
     let unreachable = |node: &str, source: &str| Key {
         protocol: 1,
