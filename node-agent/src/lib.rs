@@ -50,6 +50,7 @@ pub mod metrics;
 pub mod options;
 pub mod preflight;
 pub mod probe;
+pub mod records;
 pub mod report;
 pub mod resolver;
 pub mod trust;

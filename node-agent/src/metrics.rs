@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 
 use crate::apiserver::metrics::ApiMetrics;
 use crate::dns::DnsCounters;
+use crate::records::RecordMetrics;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Word {
@@ -44,6 +45,7 @@ pub struct AgentMetrics {
     would_refuse: Family<RuleLabels, Gauge>,
     apiserver: ApiMetrics,
     dns: DnsCounters,
+    records: RecordMetrics,
 }
 
 impl AgentMetrics {
@@ -109,6 +111,7 @@ impl AgentMetrics {
         );
         metrics.apiserver.register(&mut registry);
         metrics.dns.register(&mut registry);
+        metrics.records.register(&mut registry);
         (metrics, Arc::new(registry))
     }
 
@@ -180,6 +183,12 @@ impl AgentMetrics {
     #[must_use]
     pub fn dns(&self) -> DnsCounters {
         self.dns.clone()
+    }
+
+    /// Decisions of policies that are recorded.
+    #[must_use]
+    pub fn records(&self) -> RecordMetrics {
+        self.records.clone()
     }
 
     /// How many keys are installed and not pinned, or pinned and not installed.

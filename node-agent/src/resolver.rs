@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use postern_agent_core::records::NameDecision;
 use postern_host::Flows as _;
 use postern_host::ports::TransportProtocol;
 use postern_linux::LinuxHost;
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use crate::dns::node::DnsNode;
 use crate::dns::{BindError, DnsCounters, Forwarder, ForwarderOptions};
 use crate::grants::{GrantBook, GrantError, GrantSender, write_grants};
+use crate::records::NameRecords;
 
 #[derive(Debug)]
 pub struct DnsHandle {
@@ -70,6 +72,7 @@ struct KernelNode {
     host: LinuxHost,
     lease: watch::Receiver<Option<Instant>>,
     grants: GrantSender,
+    records: NameRecords,
 }
 
 impl DnsNode for KernelNode {
@@ -105,6 +108,10 @@ impl DnsNode for KernelNode {
             _ => Lease::RanOut,
         }
     }
+
+    fn record(&self, decision: NameDecision) {
+        self.records.record(decision);
+    }
 }
 
 /// Starts the forwarder of this node in a task of its own.
@@ -116,12 +123,14 @@ pub fn start(
     tables: DnsTables,
     host: LinuxHost,
     counters: DnsCounters,
+    records: NameRecords,
 ) -> Result<(), BindError> {
     let (grants, requests) = GrantSender::pair();
     let node = KernelNode {
         host: host.clone(),
         lease: tables.lease,
         grants,
+        records,
     };
     let forwarder = Forwarder::bind(options, tables.table, node, counters)?;
     tokio::spawn(write_grants(host, tables.grants, requests));

@@ -27,6 +27,7 @@ use postern_agent::metrics::AgentMetrics;
 use postern_agent::options::RunArgs;
 use postern_agent::preflight;
 use postern_agent::probe::{self, ProbeHandle};
+use postern_agent::records::NameRecords;
 use postern_agent::report::ReportPublisher;
 use postern_agent::resolver::DnsHandle;
 use postern_agent::trust;
@@ -37,7 +38,7 @@ use postern_intent::newtypes::NewtypeError;
 use postern_intent::possession::KeyPurpose;
 use postern_intent::{TrustedKeys, Uid};
 use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
-use postern_plan::desired::HostFacts;
+use postern_plan::desired::{HostFacts, PacketLog};
 use postern_plan::settings::NodeSettings;
 use postern_telemetry::{Health, LogError, chain};
 use prometheus_client::registry::Registry;
@@ -45,7 +46,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use self::channels::{ChannelInputs, LoopChannels};
-use self::kernel_tasks::{crowd, keep_egress, kernel_events, watch_uplinks};
+use self::kernel_tasks::{crowd, keep_egress, keep_records, kernel_events, watch_uplinks};
 
 mod channels;
 mod kernel_tasks;
@@ -114,10 +115,10 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     let host = LinuxHost::new(options.clone());
     let events = kernel_events(&mut damages);
     let (metrics, registry) = AgentMetrics::registered();
-    let health = Health::default();
-    serve_metrics(args, health.clone(), registry);
+    let health = serve_metrics(args, registry);
     let resolvers = own_resolvers(args);
-    let (dns, counters) = serve_names(args, host.clone(), resolvers.clone(), metrics.dns());
+    let (records, names, packet_log) = keep_records(metrics.records()).await;
+    let (dns, counters) = serve_names(args, &host, &resolvers, metrics.dns(), names);
     let work = serve_socket(args, &mut damages);
     let uid = node_uid(args).await.map_err(AgentError::Node)?;
     let (sender, updates) = mpsc::channel(4);
@@ -145,7 +146,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
             key,
             credentials_key,
         },
-        kernel: first_kernel(),
+        kernel: first_kernel(packet_log),
         exits: ExitWatch::new(probes),
         sessions: ExternalSessions::new(endpoints),
         uplinks,
@@ -159,6 +160,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
             counters,
             damages,
             preflight: None,
+            records,
         },
     };
     let wakers = Wakers {
@@ -199,9 +201,10 @@ fn agent_options(args: &RunArgs, uid: Uid) -> AgentOptions {
 }
 
 /// No address is known to be the node's own before the first reading.
-fn first_kernel() -> KernelState {
+fn first_kernel(packet_log: PacketLog) -> KernelState {
     KernelState {
         facts: HostFacts {
+            packet_log,
             addresses: Some(BTreeSet::new()),
             ..HostFacts::default()
         },
@@ -221,18 +224,20 @@ fn make_folders(args: &RunArgs) -> Vec<StartDamage> {
 }
 
 /// Metrics and health in a task of their own, where an address was given. Without them the node is guarded all the same.
-fn serve_metrics(args: &RunArgs, health: Health, registry: Arc<Registry>) {
+fn serve_metrics(args: &RunArgs, registry: Arc<Registry>) -> Health {
+    let health = Health::default();
     tokio::spawn(postern_telemetry::serve_scrapes(
         args.scrape,
         Arc::clone(&registry),
     ));
     let Some(address) = args.metrics_listen else {
-        return;
+        return health;
     };
+    let served = health.clone();
     tokio::spawn(async move {
         let serving = async {
             let listener = postern_telemetry::listen(&[address]).await?;
-            postern_telemetry::serve(listener, health, registry).await
+            postern_telemetry::serve(listener, served, registry).await
         };
         if let Err(error) = serving.await {
             tracing::error!(
@@ -241,6 +246,7 @@ fn serve_metrics(args: &RunArgs, health: Health, registry: Arc<Registry>) {
             );
         }
     });
+    health
 }
 
 /// Resolvers that are asked through an exit where nothing names one: the setting's, else those of the node that a gateway
@@ -257,17 +263,20 @@ fn own_resolvers(args: &RunArgs) -> Vec<SocketAddr> {
 /// guard must not wait for it. The report then counts it.
 fn serve_names(
     args: &RunArgs,
-    host: LinuxHost,
-    upstreams: Vec<SocketAddr>,
+    host: &LinuxHost,
+    upstreams: &[SocketAddr],
     questions: DnsCounters,
+    records: NameRecords,
 ) -> (DnsHandle, BTreeMap<String, u64>) {
     let (handle, tables) = DnsHandle::pair();
     let options = postern_agent::dns::ForwarderOptions {
         port: args.dns_port,
-        upstreams,
+        upstreams: upstreams.to_vec(),
     };
     let mut counters = BTreeMap::new();
-    if let Err(error) = postern_agent::resolver::start(options, tables, host, questions) {
+    if let Err(error) =
+        postern_agent::resolver::start(options, tables, host.clone(), questions, records)
+    {
         tracing::error!(
             error = &error as &dyn std::error::Error,
             "names are not served"

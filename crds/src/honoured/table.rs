@@ -244,8 +244,8 @@ pub const FIELDS: &[HonouredField] = &[
     ),
     policy(
         "spec.audit.log",
-        only(&["None"]),
-        "nothing is logged per connection yet; write log: None",
+        SINCE_FIRST,
+        "With Denied, the agent writes one JSON object to its log (target `postern::decision`) for each packet that the policy refuses, or would refuse, and for each name; with All also for the first packet of each connection that leaves and for each answer from outside. Metadata only. At most 100 a second of each rule, and 100 names of each policy; the rest is counted. What stays inside the cluster and what is over a limit is not recorded. A node whose kernel has no nflog records names only, and its report says so.",
     ),
     policy(
         "spec.enforcement",

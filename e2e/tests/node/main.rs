@@ -39,6 +39,7 @@ mod one_family;
 mod opening;
 mod pod_start;
 mod probes;
+mod records;
 mod refused_batch;
 mod release;
 mod resolvers;

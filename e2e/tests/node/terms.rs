@@ -413,10 +413,10 @@ fn a_pods_own_label_and_a_refused_update_loosen_nothing_and_a_narrower_selector_
     by_the_exit("the pod has relabelled itself");
     relabel(&scene, "crawler");
 
-    // A compiler that ignored the field that is not honoured would put `Deny` in force.
+    // A compiler that ignored the field that nobody knows would put `Deny` in force.
     let refused = scene
         .lab
-        .apply_yaml(&policy("defaultAction: Deny\n  audit: {log: All}"));
+        .apply_yaml(&policy("defaultAction: Deny\n  schedule: night"));
     let at_admission = scene.lab.on_api_server().unwrap();
     assert_eq!(refused.is_err(), at_admission, "{refused:?}");
     scene.compiled(Access::Allow);

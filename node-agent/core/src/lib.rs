@@ -24,6 +24,7 @@ pub mod isolation;
 pub mod posture;
 pub mod probe;
 pub mod read_back;
+pub mod records;
 pub mod report;
 pub mod scope_reading;
 pub mod scope_status;

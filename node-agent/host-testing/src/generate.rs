@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use postern_intent::body::{
     Access, BlockedReason, Body, Class, EgressPath, Rule, RulePortRange, RuleProtocol, Scope,
-    TermsDnsMode, TermsEnforcement, TermsEstablishedFlows, TermsLimits, TermsReplies,
+    TermsAudit, TermsDnsMode, TermsEnforcement, TermsEstablishedFlows, TermsLimits, TermsReplies,
 };
 use postern_intent::{Address, Prefix};
 use postern_plan::Desired;
@@ -236,6 +236,7 @@ fn edit(dice: &mut Dice, body: &mut Body) {
     if dice.one_in(3) {
         scope.terms.enforcement = TermsEnforcement::Observe;
     }
+    scope.terms.audit = *dice.of(&[TermsAudit::None, TermsAudit::Denied, TermsAudit::All]);
     if dice.one_in(3) {
         scope.terms.established_flows = TermsEstablishedFlows::Keep;
     }

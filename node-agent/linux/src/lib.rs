@@ -15,6 +15,7 @@
 //! | `bypass`, `tcx` | ways past netfilter |
 //! | `firewall` | nft: the runner, and what its listings say |
 //! | `flow` | connection tracking |
+//! | `packet_log` | packets of which the ruleset tells, by nflog |
 //! | `tunnel` | WireGuard devices |
 //! | [`survey`] | what others have on the node |
 //! | [`watch`] | events: something changed, look again |
@@ -30,6 +31,7 @@ pub mod host;
 mod link;
 mod lock;
 mod netlink;
+mod packet_log;
 mod route;
 mod rtnl;
 mod rule;
@@ -42,5 +44,6 @@ pub mod watch;
 mod wireguard_link;
 
 pub use host::{BackendPreference, LinuxHost, LinuxOptions};
+pub use packet_log::{PacketLogEvent, read_packet_log};
 pub use tunnel::PrivateKey;
 pub use watch::{KernelChange, watch};

@@ -413,3 +413,18 @@ pub struct ObservedPeer {
     pub received: u64,
     pub sent: u64,
 }
+
+/// A packet of which the kernel told the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedPacket {
+    /// The name of the place in the ruleset.
+    pub name: String,
+    pub source: Address,
+    pub destination: Address,
+    /// By its number (IANA, Assigned Internet Protocol Numbers).
+    pub protocol: u8,
+    /// Source and destination port, where the protocol has them and the packet is no later fragment.
+    pub ports: Option<(u16, u16)>,
+    /// Length of the packet, in bytes.
+    pub length: u32,
+}

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use postern_agent_core::records::RecordTable;
 use postern_host::{Applied, Host, HostError, Nature, apply};
 use postern_intent::Address;
 use postern_plan::desired::{AddressClass, names};
@@ -40,6 +41,10 @@ impl<H: Host> Agent<H> {
             inside: desired.inside.clone(),
             ..FlowCut::default()
         });
+        // Before the kernel tells of a packet, what it means is known.
+        if let Some(body) = self.inputs().body {
+            self.output.records.update(RecordTable::of(desired, body));
+        }
         let mut blocks_stand = true;
         for (stage, mut steps) in plan.stages {
             // Cut now, new entries would be made under the old rules: a cut is owed until the guard stands.

@@ -39,6 +39,7 @@ use crate::ledger::Ledger;
 use crate::metrics::AgentMetrics;
 use crate::options::{Plugin, Repair};
 use crate::probe::ProbeHandle;
+use crate::records::RecordHandle;
 use crate::report::{RefusalEntry, ReportPublisher};
 use crate::resolver::DnsHandle;
 use crate::wireguard_key::NodeKey;
@@ -187,6 +188,8 @@ pub struct AgentOutput {
     pub damages: Vec<StartDamage>,
     /// What the checks of the host find; none before the first one.
     pub preflight: Option<Vec<String>>,
+    /// What may be recorded of decisions.
+    pub records: RecordHandle,
 }
 
 /// The newest documents that verified. What is in force was made of the newest two that could be joined.

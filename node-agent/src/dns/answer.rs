@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use postern_agent_core::records::{NameDecision, RecordVerdict};
 use postern_host::ports::TransportProtocol;
-use postern_intent::body::{self, TermsDnsMode, TermsEnforcement};
+use postern_intent::body::{self, TermsAudit, TermsDnsMode, TermsEnforcement};
 use postern_plan::desired::dns::{DnsEntry, DnsPlan};
 use postern_plan::desired::{AskedResolver, NamedRule};
 use postern_plan::host::Family;
@@ -123,7 +124,34 @@ impl<N: DnsNode> Desk<N> {
             _ => answer,
         };
         self.counters.count(outcome);
+        self.record(asker.client, &question, outcome);
         Some(answer)
+    }
+
+    /// What a policy with `audit` decided about a name outside the cluster.
+    fn record(&self, client: SocketAddr, question: &DnsQuestion, outcome: QuestionOutcome) {
+        let Some(verdict) = outcome.verdict() else {
+            return;
+        };
+        let audit = {
+            let table = self.table.borrow();
+            let entry = table.entries.get(&client.ip());
+            let terms = entry.and_then(|entry| entry.terms.as_ref());
+            terms.map_or(TermsAudit::None, |terms| terms.audit)
+        };
+        let is_recorded = match audit {
+            TermsAudit::None => false,
+            TermsAudit::Denied => verdict != RecordVerdict::Allowed,
+            TermsAudit::All => true,
+        };
+        if is_recorded {
+            self.node.record(NameDecision {
+                client: client.ip(),
+                name: question.canonical_name(),
+                verdict,
+                reason: outcome.name(),
+            });
+        }
     }
 
     /// An answer from outside as the pod may have it. Where names are filtered it is withheld until the kernel lets connections

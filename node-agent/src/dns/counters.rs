@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use postern_agent_core::records::RecordVerdict;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -65,6 +66,30 @@ impl QuestionOutcome {
         Self::UnknownClient,
         Self::Limited,
     ];
+
+    /// What was decided about a name outside the cluster; none: nothing, or not by a policy.
+    #[must_use]
+    pub const fn verdict(self) -> Option<RecordVerdict> {
+        match self {
+            Self::Exit => Some(RecordVerdict::Allowed),
+            Self::WouldRefuse => Some(RecordVerdict::WouldDeny),
+            Self::Blocked
+            | Self::NameRefused
+            | Self::ResolverName
+            | Self::AddressRefused
+            | Self::NotGranted
+            | Self::UnreadableAnswer
+            | Self::NoResolver
+            | Self::NotForwarded
+            | Self::NoExit
+            | Self::NoLease => Some(RecordVerdict::Denied),
+            Self::Cluster
+            | Self::NoAnswer
+            | Self::Malformed
+            | Self::UnknownClient
+            | Self::Limited => None,
+        }
+    }
 
     /// The label of its counter.
     #[must_use]

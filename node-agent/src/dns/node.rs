@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 
+use postern_agent_core::records::NameDecision;
 use postern_host::ports::TransportProtocol;
 use postern_plan::desired::Lease;
 use postern_plan::ruleset::Grant;
@@ -27,4 +28,7 @@ pub trait DnsNode: Send + Sync + 'static {
 
     /// Does the lease of the node's intent still run? Without it nothing goes through an exit.
     fn lease(&self) -> Lease;
+
+    /// Keeps a decision about a name, of a policy with `audit`.
+    fn record(&self, decision: NameDecision);
 }

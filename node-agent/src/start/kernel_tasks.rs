@@ -6,8 +6,10 @@ use postern_agent::clock::Clock;
 use postern_agent::egress::{self, Confirmations, EgressHandle};
 use postern_agent::isolation::{self, IsolationHandle, IsolationOptions};
 use postern_agent::options::RunArgs;
+use postern_agent::records::{self, NameRecords, RecordHandle, RecordMetrics};
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_linux::{KernelChange, LinuxHost, LinuxOptions};
+use postern_plan::desired::PacketLog;
 use tokio::sync::mpsc;
 
 /// Without the kernel's events the timer looks, which takes seconds instead of milliseconds.
@@ -44,6 +46,21 @@ pub(super) fn keep_egress(
 ) -> EgressHandle {
     let events = crowd(kernel_events(damages), is_of_links);
     egress::start(LinuxHost::new(options), clock, confirmations, events)
+}
+
+/// Records of decisions in a task of their own. A kernel that cannot tell of packets gets no rules that would make it.
+pub(super) async fn keep_records(metrics: RecordMetrics) -> (RecordHandle, NameRecords, PacketLog) {
+    let (handle, names, inputs) = records::ends(metrics);
+    let (packets, packet_log) = match postern_linux::read_packet_log().await {
+        Ok(packets) => (Some(packets), PacketLog::Read),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "no decision about a packet is recorded");
+            (None, PacketLog::Missing)
+        }
+    };
+    tokio::spawn(records::write_records(inputs, packets));
+    (handle, names, packet_log)
 }
 
 /// A crowd of events as one: everything that waits is taken together.

@@ -27,6 +27,7 @@ use postern_agent::ledger::{Ledger, LedgerReading};
 use postern_agent::metrics::AgentMetrics;
 use postern_agent::options::{Plugin, Repair};
 use postern_agent::probe::ProbeHandle;
+use postern_agent::records::{self, RecordMetrics};
 use postern_agent::report::{LatestReport, ReportPublisher};
 use postern_agent::resolver::{DnsHandle, DnsTables};
 use postern_agent::wireguard_key;
@@ -169,6 +170,7 @@ impl Node {
                 counters: BTreeMap::new(),
                 damages: damages.into_iter().flatten().collect(),
                 preflight: None,
+                records: records::ends(RecordMetrics::default()).0,
             },
         };
         Self {

@@ -48,7 +48,7 @@ pub use pod::{Class, Pod};
 pub use rule::{Rule, RulePortRange, RuleProtocol};
 pub use scope::{BlockedReason, EgressPath, PolicyRef, Scope, ScopeFailureMode};
 pub use terms::{
-    DnsTerms, Terms, TermsDnsMode, TermsDnsRefusal, TermsEnforcement, TermsEstablishedFlows,
-    TermsLimits, TermsReplies,
+    DnsTerms, Terms, TermsAudit, TermsDnsMode, TermsDnsRefusal, TermsEnforcement,
+    TermsEstablishedFlows, TermsLimits, TermsReplies,
 };
 pub use tunnel::{Peer, PeerEnd, Tunnel, TunnelRole};

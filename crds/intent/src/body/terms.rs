@@ -32,6 +32,9 @@ pub struct Terms {
     /// Whether the rules, the default action and the mode of names refuse, or only count what they would refuse.
     #[serde(default, skip_serializing_if = "TermsEnforcement::is_enforce")]
     pub enforcement: TermsEnforcement,
+    /// Which decisions about the pods' connections and names are recorded.
+    #[serde(default, skip_serializing_if = "TermsAudit::is_none")]
+    pub audit: TermsAudit,
 }
 
 impl Terms {
@@ -57,6 +60,7 @@ impl Terms {
                 bytes_per_second: None,
             },
             enforcement: TermsEnforcement::Enforce,
+            audit: TermsAudit::None,
         }
     }
 }
@@ -83,6 +87,24 @@ impl TermsEnforcement {
     #[must_use]
     pub const fn is_enforce(&self) -> bool {
         matches!(self, Self::Enforce)
+    }
+}
+
+/// Which decisions are recorded. No record decides anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum TermsAudit {
+    #[default]
+    None,
+    /// What is refused, and what a policy that only observes would refuse.
+    Denied,
+    /// Each new connection that leaves by the exit, and each answer, too.
+    All,
+}
+
+impl TermsAudit {
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
     }
 }
 

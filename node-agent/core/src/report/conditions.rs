@@ -6,7 +6,7 @@ use postern_crds::conditions::{ConditionStatus, ConditionType, Finding, Reason};
 use postern_intent::Uid;
 use postern_plan::binding::Listing;
 use postern_plan::check::Seal;
-use postern_plan::desired::{LocalRanges, NodeClaim};
+use postern_plan::desired::{LocalRanges, NodeClaim, PacketLog};
 use postern_plan::host::{Family, LockPolicy};
 use postern_plan::order::Stage;
 use postern_plan::settings::SecondLock;
@@ -126,7 +126,7 @@ impl ReportInputs<'_> {
         }
         match self.read_back {
             Some(read_back) if read_back.agrees() => {
-                Finding::yes(kind, Reason::Programmed, self.programmed_families())
+                Finding::yes(kind, Reason::Programmed, self.programmed_except())
             }
             // What cannot be read may stand as it should: it is not known, and nothing was refused.
             Some(read_back) if read_back.differences().is_empty() => {
@@ -145,14 +145,26 @@ impl ReportInputs<'_> {
         }
     }
 
-    fn programmed_families(&self) -> String {
-        let sentence = Reason::Programmed.sentence();
-        match self.has_family(Family::V6) {
-            true => sentence.to_owned(),
-            false => format!(
-                "{sentence} This node has no IPv6 (disable_ipv6 of new devices, or of the kernel): IPv6 of selected pods is blocked."
-            ),
+    /// With what this node cannot do of it.
+    fn programmed_except(&self) -> String {
+        let mut sentence = Reason::Programmed.sentence().to_owned();
+        if !self.has_family(Family::V6) {
+            sentence.push_str(
+                " This node has no IPv6 (disable_ipv6 of new devices, or of the kernel): IPv6 of selected pods is blocked.",
+            );
         }
+        let scopes = self
+            .in_force
+            .body
+            .into_iter()
+            .flat_map(|body| &body.firewall);
+        let is_audited = scopes.into_iter().any(|scope| !scope.terms.audit.is_none());
+        if is_audited && self.setup.facts.packet_log == PacketLog::Missing {
+            sentence.push_str(
+                " Of spec.audit it records names only: its kernel has no nflog (CONFIG_NETFILTER_NETLINK_LOG), or another program reads group 20559.",
+            );
+        }
+        sentence
     }
 
     /// Do our devices take the family?

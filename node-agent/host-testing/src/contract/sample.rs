@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_plan::host::{Family, MacAddress};
-use postern_plan::ruleset::rule::{goto, jump, together};
+use postern_plan::ruleset::rule::{alone, goto, jump, together};
 use postern_plan::ruleset::{
     Atom, Base, BaseKind, Chain, Counter, Data, Element, FirewallRule, Hook, KeyType, MatchField,
     Otherwise, Ruleset, Set, Table, Target, ValueType,
@@ -120,6 +120,8 @@ fn inet() -> Table {
             Chain {
                 rules: vec![
                     FirewallRule::to(Target::Count("observed_eu".to_owned())),
+                    FirewallRule::to(Target::Continue).when(alone(MatchField::OverRecords)),
+                    FirewallRule::to(Target::Record("record_eu".to_owned())),
                     FirewallRule::to(goto("refuse")).when(MatchField::Oif.not_named("pst-c-eu")),
                 ],
                 ..Chain::default()

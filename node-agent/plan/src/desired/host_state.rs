@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use postern_intent::IfName;
 
-use super::{Classes, DnsPlan, ExitSources, PlanInputs, ProbePlan};
+use super::{Classes, DnsPlan, ExitSources, PlanInputs, ProbePlan, RecordPoints};
 use super::{
     ClusterView, LocalRanges, classify, dns, exit_source, firewall, link, lock, probe, route,
     tunnel,
@@ -32,6 +32,8 @@ pub struct Desired {
     /// WireGuard configurations by device.
     pub tunnels: BTreeMap<IfName, TunnelConfig>,
     pub ruleset: Ruleset,
+    /// What the ruleset tells the agent of.
+    pub records: RecordPoints,
     /// Who may ask which resolver.
     pub dns: DnsPlan,
     /// What is asked to know whether exits carry.
@@ -56,12 +58,14 @@ impl Desired {
             Some(backend) => link::tunnels(inputs, backend),
             None => link::TunnelParts::default(),
         };
+        let (ruleset, records) = firewall::ruleset(inputs, &cluster, &classes);
         let whole = Self {
             routes: route::routes(inputs),
             rules: route::rules(inputs),
             locks: lock::policies(inputs, &cluster),
             tunnels: tunnel::tunnel_configs(inputs),
-            ruleset: firewall::ruleset(inputs, &cluster, &classes),
+            ruleset,
+            records,
             dns: dns::plan(inputs, &cluster, &classes),
             probes: probe::plan(inputs),
             inside: InsideFlows::new(&cluster, &classes, inputs.settings.dns_port),

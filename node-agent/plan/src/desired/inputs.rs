@@ -92,6 +92,16 @@ pub struct HostFacts {
     pub overruling_locks: BTreeSet<LockPolicy>,
     /// By which interfaces packets may leave an isolated node; none: the node is not isolated.
     pub isolation: Option<UplinkGuard>,
+    /// Whether the kernel can tell the agent of packets. A ruleset with such rules would be refused as a whole where it cannot.
+    pub packet_log: PacketLog,
+}
+
+/// Whether the kernel has nflog (`CONFIG_NETFILTER_NETLINK_LOG`), and the agent reads its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum PacketLog {
+    #[default]
+    Missing,
+    Read,
 }
 
 /// The interfaces of an isolated node by which packets may leave. Every other one drops what would leave by it, also one that
@@ -117,6 +127,7 @@ impl HostFacts {
                 .filter_map(|family| Some((family, uplink.clone()?)))
                 .collect(),
             tunnel_backend: Some(TunnelBackend::Kernel),
+            packet_log: PacketLog::Read,
             ..Self::default()
         }
     }

@@ -24,11 +24,13 @@ pub use cluster::{ClusterView, LocalRanges};
 pub use dns::{DnsEntry, DnsPlan, SocketSource};
 pub use exit_source::{ExitSource, ExitSources};
 pub(crate) use firewall::holds;
+pub(crate) use firewall::is_record;
 pub use firewall::names;
+pub use firewall::{RecordGround, RecordPoint, RecordPoints, RecordStage};
 pub use grant::{NameRules, NamedRule};
 pub use host_state::Desired;
 pub use inputs::{
-    DEFAULT_ROUTE, HostFacts, LEASE, NodeClaim, PlanInputs, UplinkGuard, tunnel_address,
+    DEFAULT_ROUTE, HostFacts, LEASE, NodeClaim, PacketLog, PlanInputs, UplinkGuard, tunnel_address,
     used_interface,
 };
 pub use probe::{GatewayWarmth, ProbePlan, ProbedGateway, ResolverChoice, UsedProbe};

@@ -4,7 +4,7 @@
 use postern_intent::body::{Scope, TermsEnforcement, TermsEstablishedFlows};
 use postern_intent::{Body, ScopeId};
 
-use crate::desired::{AddressClass, Classified, Desired, names};
+use crate::desired::{AddressClass, Classified, Desired, is_record, names};
 use crate::flow::{CutExtent, Cuts};
 use crate::ruleset::{FirewallRule, MatchField, Target};
 
@@ -51,13 +51,14 @@ pub fn cuts(before: &Desired, after: &Desired, body: Option<&Body>) -> Cuts {
     cuts
 }
 
-/// The rules of a chain, without those that only remember what is let out, and without limits: another number changes how much
+/// The rules of a chain, without those that only remember what is let out or record it, and without limits: another number changes how much
 /// goes out and not where.
 fn rules_of<'a>(desired: &'a Desired, chain: &str) -> Option<Vec<&'a FirewallRule>> {
     let rules = desired.ruleset.inet.chains.get(chain)?.rules.iter();
     let is_other = |rule: &FirewallRule| {
         let mut fields = rule.matches.iter().flat_map(|one| &one.fields);
         matches!(rule.target, Target::KeepFlow(..))
+            || is_record(rule)
             || fields.any(|field| matches!(field, MatchField::Over(_) | MatchField::Forgotten(_)))
     };
     let judging = rules.filter(|rule| !is_other(rule));

@@ -360,6 +360,7 @@ impl<S: HookInput> ChainWalk<'_, S> {
                 | Target::Keep(..)
                 | Target::KeepFlow(..)
                 | Target::Count(_)
+                | Target::Record(_)
         );
         if decides {
             self.outcome.traces.push(Trace {
@@ -411,7 +412,8 @@ impl<S: HookInput> ChainWalk<'_, S> {
             | Target::Continue
             | Target::SaddrMap(..)
             | Target::Keep(..)
-            | Target::KeepFlow(..) => None,
+            | Target::KeepFlow(..)
+            | Target::Record(_) => None,
         }
     }
 

@@ -114,6 +114,8 @@ fn stands_alone(field: &MatchField, packet: &Packet) -> bool {
         MatchField::Lasting | MatchField::Ending => packet.is_tracked(),
         // A set has room for every connection.
         MatchField::Forgotten(_) => false,
+        // It changes what is recorded, and no verdict.
+        MatchField::OverRecords => false,
         MatchField::Over(limit) => {
             packet.family() == limit.family && packet.over.contains(&limit.measure)
         }
@@ -191,7 +193,8 @@ fn packet_value<'a>(field: &MatchField, packet: &'a Packet) -> Option<FieldValue
         | MatchField::Lasting
         | MatchField::Ending
         | MatchField::Forgotten(_)
-        | MatchField::Over(_) => None,
+        | MatchField::Over(_)
+        | MatchField::OverRecords => None,
     }
 }
 

@@ -21,5 +21,8 @@ pub use model::{
     Base, BaseKind, Chain, Hook, KeyType, Opening, Otherwise, Ruleset, Set, SetFlag, SetType,
     TABLE, Table, TableFamily, ValueType,
 };
-pub use rule::{Counter, FirewallRule, FlowLifetime, Match, MatchField, Operand, Target};
+pub use rule::{
+    Counter, FirewallRule, FlowLifetime, Match, MatchField, Operand, RECORD_GROUP,
+    RECORDS_PER_SECOND, Target,
+};
 pub use transaction::{Grant, Transaction};

@@ -9,7 +9,10 @@ use super::edit::{Edit, NftCommand};
 use super::element::Key;
 use super::limit::{LimitMeasure, SourceLimit};
 use super::model::{Base, BaseKind, Hook, KeyType, Otherwise, SetFlag, SetType, TABLE, ValueType};
-use super::rule::{Counter, FirewallRule, Match, MatchField, Operand, Target};
+use super::rule::{
+    Counter, FirewallRule, Match, MatchField, Operand, RECORD_GROUP, RECORDED_BYTES,
+    RECORDS_PER_SECOND, Target,
+};
 use crate::host::Family;
 
 const fn ip(family: Family) -> &'static str {
@@ -57,6 +60,13 @@ impl fmt::Display for MatchField {
             Self::Ending => "ct expiration <= 2m",
             Self::Forgotten(set) => return write!(f, "ct id != @{set}"),
             Self::Over(limit) => return limit.fmt(f),
+            Self::OverRecords => {
+                let burst = RECORDS_PER_SECOND * 2;
+                return write!(
+                    f,
+                    "limit rate over {RECORDS_PER_SECOND}/second burst {burst} packets"
+                );
+            }
         };
         f.write_str(word)
     }
@@ -112,6 +122,10 @@ impl fmt::Display for Target {
                 write!(f, "update @{set} {{ ct id timeout {} }}", lifetime.word())
             }
             Self::Count(counter) => write!(f, "counter name {counter}"),
+            Self::Record(name) => write!(
+                f,
+                "log prefix \"{name}\" group {RECORD_GROUP} snaplen {RECORDED_BYTES}"
+            ),
             Self::Continue => Ok(()),
         }
     }

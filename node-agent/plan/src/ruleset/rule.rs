@@ -85,7 +85,17 @@ pub enum MatchField {
     Forgotten(String),
     /// The source is over its limit: has no operand, and counts the packet.
     Over(SourceLimit),
+    /// More packets in a second than [`RECORDS_PER_SECOND`] met this rule: has no operand, and counts the packet.
+    OverRecords,
 }
+
+/// How many packets of one [`Target::Record`] are recorded in a second; twice as many at once.
+pub const RECORDS_PER_SECOND: u32 = 100;
+/// The group of nflog to which records go: the agent reads it.
+pub const RECORD_GROUP: u16 = 20_559;
+/// How much of a packet is given to the agent, in bytes: the longest header of IPv4, or that of IPv6 with a few extensions, and
+/// the ports behind it. No record has any of it but addresses, protocol, ports and length.
+pub(super) const RECORDED_BYTES: u16 = 96;
 
 /// What a field is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +157,8 @@ pub enum Target {
     KeepFlow(String, FlowLifetime),
     /// A counter of this name counts the packet.
     Count(String),
+    /// Tells the agent of the packet under this name, by nflog.
+    Record(String),
     Continue,
 }
 

@@ -14,6 +14,7 @@ mod names;
 mod packets;
 mod properties;
 mod ranges;
+mod records;
 mod ruleset;
 mod ways;
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use postern_agent_core::records::RecordVerdict;
 use postern_host_testing::fixture::scope;
 use postern_intent::body::{
-    Access, EgressPath, Rule, Terms, TermsDnsMode, TermsDnsRefusal, TermsEnforcement,
+    Access, EgressPath, Rule, Terms, TermsAudit, TermsDnsMode, TermsDnsRefusal, TermsEnforcement,
 };
 use postern_plan::desired::NameRules;
 use postern_plan::desired::dns::DnsEntry;
@@ -243,6 +244,52 @@ fn the_resolver_that_the_pod_chose_is_not_believed() {
             }
             assert_eq!(world.outside.asked(), []);
             assert_eq!(world.counters.get(QuestionOutcome::NoResolver), 4);
+        },
+    );
+}
+
+#[test]
+fn names_are_recorded_as_the_policy_says_and_only_those_outside_the_cluster() {
+    alone(
+        full_name!("names_are_recorded_as_the_policy_says_and_only_those_outside_the_cluster"),
+        || {
+            let world = World::new();
+            let audited = |audit| DnsEntry {
+                terms: Some(Arc::new(Terms {
+                    audit,
+                    ..Terms::nothing()
+                })),
+                ..filtering(TermsDnsRefusal::NxDomain)
+            };
+            let recorded = |entry: &DnsEntry| {
+                world.set(entry);
+                world.set_facts(Facts::usual());
+                for name in [
+                    "API.example.com",
+                    "example.org",
+                    "kubernetes.default.svc.cluster.local",
+                ] {
+                    dig(&world.pods[0], &format!("{} {name} A", WAYS[0]));
+                }
+                let recorded = world.facts().recorded;
+                Vec::from_iter(
+                    recorded
+                        .into_iter()
+                        .map(|one| (one.name, one.verdict, one.reason)),
+                )
+            };
+            let denied = (
+                "example.org".to_owned(),
+                RecordVerdict::Denied,
+                "name-refused",
+            );
+            let allowed = ("api.example.com".to_owned(), RecordVerdict::Allowed, "exit");
+            assert_eq!(recorded(&audited(TermsAudit::None)), []);
+            assert_eq!(
+                recorded(&audited(TermsAudit::Denied)),
+                std::slice::from_ref(&denied)
+            );
+            assert_eq!(recorded(&audited(TermsAudit::All)), [allowed, denied]);
         },
     );
 }

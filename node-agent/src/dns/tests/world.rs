@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
+use postern_agent_core::records::NameDecision;
 use postern_host::ports::TransportProtocol;
 use postern_intent::body::{TermsDnsMode, TermsDnsRefusal};
 use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan};
@@ -40,6 +41,7 @@ pub(super) struct Facts {
     pub(super) lease: Lease,
     pub(super) kernel: KernelAnswer,
     pub(super) granted: Vec<Grant>,
+    pub(super) recorded: Vec<NameDecision>,
 }
 
 impl Facts {
@@ -49,6 +51,7 @@ impl Facts {
             lease: Lease::Runs,
             kernel: KernelAnswer::Takes,
             granted: Vec::new(),
+            recorded: Vec::new(),
         }
     }
 }
@@ -82,6 +85,10 @@ impl DnsNode for TestNode {
 
     fn lease(&self) -> Lease {
         self.0.lock().unwrap().lease
+    }
+
+    fn record(&self, decision: NameDecision) {
+        self.0.lock().unwrap().recorded.push(decision);
     }
 }
 

@@ -404,13 +404,10 @@ fn a_name_opens_what_its_rule_allows_and_the_rule_is_named() {
 }
 
 #[test]
-fn a_field_that_is_not_honoured_blocks_its_pods_and_is_named_as_the_cause() {
+fn an_exit_with_a_field_that_is_not_honoured_blocks_the_pods_of_its_policies() {
     let lab = lab();
-    let named = OBJECTS.replace(
-        "  defaultAction: Deny\n",
-        "  defaultAction: Deny\n  audit: {log: All}\n",
-    );
-    assert!(named.contains("audit"));
+    let named = OBJECTS.replace("  routes:", "  paths: [FakeTCP]\n  routes:");
+    assert!(named.contains("FakeTCP"));
     let pod = pod("both", "crawler", "{ip: 10.244.2.8}");
     lab.write("manifests/objects.yaml", &(named + &pod));
     let found = said(&lab, "both", "203.0.113.5 --port 8080", 3);

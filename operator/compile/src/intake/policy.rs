@@ -7,8 +7,9 @@ use postern_crds::conditions::Reason;
 use postern_crds::egress_policy as crd;
 use postern_crds::honoured;
 use postern_intent::body::{
-    Access, DnsTerms, Rule, RulePortRange, RuleProtocol, ScopeFailureMode, Terms, TermsDnsMode,
-    TermsDnsRefusal, TermsEnforcement, TermsEstablishedFlows, TermsLimits, TermsReplies,
+    Access, DnsTerms, Rule, RulePortRange, RuleProtocol, ScopeFailureMode, Terms, TermsAudit,
+    TermsDnsMode, TermsDnsRefusal, TermsEnforcement, TermsEstablishedFlows, TermsLimits,
+    TermsReplies,
 };
 use postern_intent::special_use::is_private;
 use postern_intent::{ExitName, NamePattern, Prefix};
@@ -99,6 +100,11 @@ fn terms(object: &EgressPolicy) -> Result<PolicyTerms, SpecRefusal> {
         enforcement: match spec.enforcement {
             crd::Enforcement::Enforce => TermsEnforcement::Enforce,
             crd::Enforcement::Observe => TermsEnforcement::Observe,
+        },
+        audit: match spec.audit.log {
+            crd::AuditLog::None => TermsAudit::None,
+            crd::AuditLog::Denied => TermsAudit::Denied,
+            crd::AuditLog::All => TermsAudit::All,
         },
     };
     check_names(&terms)?;

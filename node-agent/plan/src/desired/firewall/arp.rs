@@ -28,6 +28,6 @@ pub(super) fn table(body: Option<&Body>) -> Table {
         counters: [ASKED].into(),
         observed: BTreeSet::new(),
         sets: BTreeMap::from([(addresses, tunnel_addresses(body, Family::V4))]),
-        chains: chains.0,
+        chains: chains.by_name,
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn table(bindings: &Bindings) -> Table {
     let mut chains = Chains::default();
     chains.filter("origin", Hook::Prerouting, -300, origin());
     chains.plain("bound", bound());
-    let chains: BTreeMap<String, Chain> = chains.0;
+    let chains: BTreeMap<String, Chain> = chains.by_name;
     Table {
         counters: BRIDGE_COUNTERS.into_iter().collect(),
         observed: BTreeSet::new(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use postern_intent::body::Body;
 
+use super::records::RecordPoints;
 use crate::desired::{ClusterView, PlanInputs, classify::Classes};
 use crate::ruleset::{
     Base, BaseKind, Chain, FirewallRule, Hook, Opening, Otherwise, RuleMeaning, Target,
@@ -23,7 +24,11 @@ impl<'a> FirewallContext<'a> {
 }
 
 #[derive(Default)]
-pub(super) struct Chains(pub(super) BTreeMap<String, Chain>);
+pub(super) struct Chains {
+    pub(super) by_name: BTreeMap<String, Chain>,
+    /// What the chains record.
+    pub(super) records: RecordPoints,
+}
 
 impl Chains {
     pub(super) fn base(
@@ -34,7 +39,7 @@ impl Chains {
         priority: i32,
         rules: Vec<FirewallRule>,
     ) {
-        self.0.insert(
+        self.by_name.insert(
             name.to_owned(),
             Chain {
                 base: Some(Base {
@@ -64,7 +69,7 @@ impl Chains {
             rules,
             ..Chain::default()
         };
-        self.0.insert(name.into(), chain);
+        self.by_name.insert(name.into(), chain);
     }
 
     /// A chain that lets a pod send whatever the node itself would let through.
@@ -74,6 +79,6 @@ impl Chains {
             rules: vec![FirewallRule::to(Target::Accept).meaning(RuleMeaning::Released)],
             opening: Opening::Released,
         };
-        self.0.insert(name.to_owned(), chain);
+        self.by_name.insert(name.to_owned(), chain);
     }
 }

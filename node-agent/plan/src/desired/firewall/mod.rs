@@ -25,6 +25,7 @@ mod last;
 mod limits;
 pub mod names;
 mod origin;
+mod records;
 mod ruleset;
 mod scope;
 mod sets;
@@ -32,4 +33,6 @@ mod steer;
 mod translate;
 
 pub(crate) use guard::holds;
+pub(crate) use records::is_record;
+pub use records::{RecordGround, RecordPoint, RecordPoints, RecordStage};
 pub(super) use ruleset::ruleset;

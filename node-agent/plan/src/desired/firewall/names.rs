@@ -53,6 +53,8 @@ pub const OVER_PACKETS: Counter = Counter("over_packets");
 pub const OVER_BYTES: Counter = Counter("over_bytes");
 /// A packet of a connection that a policy would keep and that the set of its scope has no room for.
 pub const KEEP_FULL: Counter = Counter("keep_full");
+/// A packet of which no record was made, because there were too many.
+pub const NOT_RECORDED: Counter = Counter("not_recorded");
 /// Left by an exit that this node serves.
 pub const EXIT_OUT: Counter = Counter("exit_out");
 /// Refused by an exit that this node serves.
@@ -71,7 +73,7 @@ pub const ASKED: Counter = Counter("asked");
 pub const ISOLATED: Counter = Counter("isolated");
 
 /// Counters of the inet table.
-pub const COUNTERS: [Counter; 26] = [
+pub const COUNTERS: [Counter; 27] = [
     HOLD,
     BLOCKED,
     SERVICE,
@@ -96,6 +98,7 @@ pub const COUNTERS: [Counter; 26] = [
     OVER_PACKETS,
     OVER_BYTES,
     KEEP_FULL,
+    NOT_RECORDED,
     EXIT_OUT,
     EXIT_DROP,
 ];
@@ -205,9 +208,18 @@ pub const OBSERVED: &str = "observed";
 /// It changes with what the rule names, so that a count is about one meaning.
 #[must_use]
 pub fn observed(scope: &ScopeId, rule: Option<&Rule>) -> String {
+    of_parts(OBSERVED, scope, meaning_of(scope, rule))
+}
+
+/// The scope, and what the rule names: its destinations, ports and names.
+fn meaning_of(scope: &ScopeId, rule: Option<&Rule>) -> Vec<String> {
     let mut parts = vec![scope.to_string()];
     if let Some(Rule {
-        name, to, ports, ..
+        name,
+        to,
+        ports,
+        names,
+        ..
     }) = rule
     {
         parts.push(name.clone());
@@ -215,8 +227,21 @@ pub fn observed(scope: &ScopeId, rule: Option<&Rule>) -> String {
         let port =
             |range: &RulePortRange| format!("{} {} {}", range.protocol, range.from, range.to);
         parts.extend(ports.iter().map(port));
+        parts.extend(names.iter().map(ToString::to_string));
     }
-    of_parts(OBSERVED, scope, parts)
+    parts
+}
+
+/// What the names of chains begin with that record decisions.
+pub const RECORDED: &str = "record";
+
+/// The chain that records what a ground of a scope decides, and the name under which it does. It changes with what the rule names,
+/// so that a record is about one meaning.
+#[must_use]
+pub fn recorded(scope: &ScopeId, ground: &str, rule: Option<&Rule>) -> String {
+    let mut parts = vec![ground.to_owned()];
+    parts.extend(meaning_of(scope, rule));
+    of_parts(RECORDED, scope, parts)
 }
 
 /// The chain of a scope in the guard.

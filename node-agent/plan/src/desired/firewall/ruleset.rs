@@ -1,18 +1,19 @@
 //! Our tables, put together.
 
 use super::context::{Chains, FirewallContext};
+use super::records::RecordPoints;
 use super::{
     arp, binding, exit_side, guard, isolation, last, names, origin, scope, sets, steer, translate,
 };
 use crate::desired::{ClusterView, PlanInputs, classify::Classes};
 use crate::ruleset::{Ruleset, Table};
 
-/// Our tables for these inputs.
+/// Our tables for these inputs, and what they record.
 pub(in crate::desired) fn ruleset(
     inputs: &PlanInputs<'_>,
     cluster: &ClusterView,
     classes: &Classes,
-) -> Ruleset {
+) -> (Ruleset, RecordPoints) {
     let context = FirewallContext {
         inputs,
         cluster,
@@ -29,16 +30,21 @@ pub(in crate::desired) fn ruleset(
     isolation::chains(&context, &mut chains);
     let mut sets = sets::fixed(&context);
     sets.extend(sets::keyed(&context));
+    let Chains {
+        by_name: chains,
+        records,
+    } = chains;
     let mut inet = Table {
         counters: names::COUNTERS.into_iter().collect(),
         observed: scope::observed_counters(&context),
         sets,
-        chains: chains.0,
+        chains,
     };
     isolation::complete(&context, &mut inet);
-    Ruleset {
+    let ruleset = Ruleset {
         inet,
         bridge: binding::table(inputs.bindings),
         arp: arp::table(inputs.body),
-    }
+    };
+    (ruleset, records)
 }

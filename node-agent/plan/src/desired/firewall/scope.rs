@@ -9,7 +9,7 @@ use postern_intent::body::{
 };
 use postern_intent::{IfName, Prefix};
 
-use crate::desired::used_interface;
+use crate::desired::{PacketLog, used_interface};
 use crate::host::Family;
 use crate::ruleset::rule::{alone, goto, jump};
 use crate::ruleset::{FirewallRule, FlowLifetime, Match, MatchField, RuleMeaning, Target};
@@ -21,22 +21,28 @@ use super::names::{
     self, KEEP_FULL, OTHER_RESOLVER, flows_set, granted_set, halved, kept_set, named_chain,
     offered_chain, public_chain, scope_chain, way_chain,
 };
+use super::records::{self, with_records};
 use crate::desired::ranges::{aggregate, lan_ranges, of_family};
 
 pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
     for scope in context.body().iter().flat_map(|body| &body.firewall) {
-        chains.plain(scope_chain(&scope.id), policy(context, scope));
+        let mut add = |name: String, rules| {
+            let rules = match context.inputs.facts.packet_log {
+                PacketLog::Read => with_records(scope, rules, &mut chains.records),
+                PacketLog::Missing => rules,
+            };
+            chains.plain(name, rules);
+        };
+        add(scope_chain(&scope.id), policy(context, scope));
         let way = limits::before_accept(way(context, scope), &scope.terms.limits);
-        let way = remembering(scope, way);
-        chains.plain(way_chain(&scope.id), way);
+        add(way_chain(&scope.id), remembering(scope, way));
         for counter in counters_of(scope) {
             let count = FirewallRule::to(Target::Count(counter.clone()));
-            chains.plain(counter, vec![count, FirewallRule::to(out(scope))]);
+            add(counter, vec![count, FirewallRule::to(out(scope))]);
         }
         for (position, rule) in scope.terms.rules.iter().enumerate() {
             if !rule.names.is_empty() {
-                let rules = named(scope, position, rule);
-                chains.plain(named_chain(&scope.id, rule), rules);
+                add(named_chain(&scope.id, rule), named(scope, position, rule));
             }
         }
         if scope.terms.lan == Access::Deny {
@@ -44,8 +50,14 @@ pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
             let refused = refused.map(|rule| rule.meaning(RuleMeaning::Private));
             let mut rules: Vec<FirewallRule> = refused.collect();
             rules.push(FirewallRule::to(goto(way_chain(&scope.id))));
-            chains.plain(public_chain(&scope.id), rules);
+            add(public_chain(&scope.id), rules);
         }
+    }
+    let records: Vec<_> = records::chains(&chains.records)
+        .map(|(name, rules)| (name.clone(), rules))
+        .collect();
+    for (name, rules) in records {
+        chains.plain(name, rules);
     }
 }
 

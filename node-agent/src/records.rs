@@ -1,0 +1,222 @@
+//! Decisions of policies with `audit`, written to the process log as one JSON object each, with the target `postern::decision`.
+
+use jiff::Timestamp;
+use postern_agent_core::records::{
+    DecisionRecord, NameDecision, RecordSubject, RecordTable, RecordVerdict, Recorder,
+};
+use postern_linux::PacketLogEvent;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use tokio::sync::{mpsc, watch};
+
+/// Decisions about names that may wait for their turn.
+const WAITING: usize = 1024;
+
+/// The agent's end: what may be recorded.
+#[derive(Debug)]
+pub struct RecordHandle(watch::Sender<RecordTable>);
+
+/// The forwarder's end.
+#[derive(Debug, Clone)]
+pub struct NameRecords {
+    decisions: mpsc::Sender<NameDecision>,
+    metrics: RecordMetrics,
+}
+
+/// What the task reads.
+#[derive(Debug)]
+pub struct RecordInputs {
+    table: watch::Receiver<RecordTable>,
+    names: mpsc::Receiver<NameDecision>,
+    metrics: RecordMetrics,
+}
+
+/// The three ends.
+#[must_use]
+pub fn ends(metrics: RecordMetrics) -> (RecordHandle, NameRecords, RecordInputs) {
+    let (table, table_reader) = watch::channel(RecordTable::default());
+    let (decisions, names) = mpsc::channel(WAITING);
+    let sender = NameRecords {
+        decisions,
+        metrics: metrics.clone(),
+    };
+    let inputs = RecordInputs {
+        table: table_reader,
+        names,
+        metrics,
+    };
+    (RecordHandle(table), sender, inputs)
+}
+
+impl RecordHandle {
+    pub fn update(&self, table: RecordTable) {
+        self.0.send_if_modified(|current| {
+            let changed = *current != table;
+            if changed {
+                *current = table;
+            }
+            changed
+        });
+    }
+}
+
+impl NameRecords {
+    /// Waits for nothing: an answer is not held up by its record.
+    pub fn record(&self, decision: NameDecision) {
+        if self.decisions.try_send(decision).is_err() {
+            self.metrics.lost(RecordLoss::Crowded, 1);
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RecordLabel {
+    reason: &'static str,
+}
+
+/// Why a decision has no record, apart from the rate in the kernel.
+#[derive(Debug, Clone, Copy)]
+enum RecordLoss {
+    /// The agent did not read the kernel's log in time.
+    Unread,
+    /// Too many decisions about names waited.
+    Crowded,
+    /// A policy asked for more names in a second than are recorded.
+    Rate,
+}
+
+/// Records that were written and those that were lost. A copy counts with the same numbers.
+#[derive(Debug, Clone)]
+pub struct RecordMetrics {
+    written: Family<RecordLabel, Counter>,
+    lost: Family<RecordLabel, Counter>,
+}
+
+impl Default for RecordMetrics {
+    /// Every reason is served from the start on, with 0.
+    fn default() -> Self {
+        let metrics = Self {
+            written: Family::default(),
+            lost: Family::default(),
+        };
+        for verdict in [
+            RecordVerdict::Allowed,
+            RecordVerdict::Denied,
+            RecordVerdict::WouldDeny,
+        ] {
+            drop(metrics.written.get_or_create_owned(&label(verdict)));
+        }
+        for loss in [RecordLoss::Unread, RecordLoss::Crowded, RecordLoss::Rate] {
+            metrics.lost(loss, 0);
+        }
+        metrics
+    }
+}
+
+impl RecordMetrics {
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "decision_records",
+            "Decisions of policies with audit that were recorded, by verdict",
+            self.written.clone(),
+        );
+        registry.register(
+            "lost_decision_records",
+            "Decisions of policies with audit that were not recorded, by reason",
+            self.lost.clone(),
+        );
+    }
+
+    fn lost(&self, loss: RecordLoss, count: u32) {
+        let reason = match loss {
+            RecordLoss::Unread => "unread",
+            RecordLoss::Crowded => "crowded",
+            RecordLoss::Rate => "rate",
+        };
+        let counter = self.lost.get_or_create_owned(&RecordLabel { reason });
+        counter.inc_by(u64::from(count));
+    }
+}
+
+const fn label(verdict: RecordVerdict) -> RecordLabel {
+    let reason = match verdict {
+        RecordVerdict::Allowed => "allowed",
+        RecordVerdict::Denied => "denied",
+        RecordVerdict::WouldDeny => "would-deny",
+    };
+    RecordLabel { reason }
+}
+
+/// Writes records until the agent is gone. Without packets, those about names alone.
+pub async fn write_records(inputs: RecordInputs, packets: Option<mpsc::Receiver<PacketLogEvent>>) {
+    let RecordInputs {
+        mut table,
+        mut names,
+        metrics,
+    } = inputs;
+    let mut recorder = Recorder::default();
+    let (_none, no_packets) = mpsc::channel(1);
+    let mut packets = packets.unwrap_or(no_packets);
+    loop {
+        let record = tokio::select! {
+            // What a packet means has to be known before it is read.
+            biased;
+            changed = table.changed() => match changed {
+                Ok(()) => {
+                    recorder.change(table.borrow_and_update().clone());
+                    None
+                }
+                Err(_) => return,
+            },
+            Some(event) = packets.recv() => match event {
+                PacketLogEvent::Packet(packet) => recorder.packet(packet),
+                PacketLogEvent::Lost(count) => {
+                    metrics.lost(RecordLoss::Unread, count);
+                    None
+                }
+            },
+            Some(decision) = names.recv() => {
+                let recorded = recorder.name(decision, Timestamp::now());
+                recorded.unwrap_or_else(|_| {
+                    metrics.lost(RecordLoss::Rate, 1);
+                    None
+                })
+            }
+        };
+        if let Some(record) = record {
+            metrics
+                .written
+                .get_or_create_owned(&label(record.verdict))
+                .inc();
+            write(&record);
+        }
+    }
+}
+
+/// Fields without a value are left out.
+fn write(record: &DecisionRecord) {
+    let pod = &record.pod;
+    let policy = &pod.policy;
+    let (packet, name) = match &record.about {
+        RecordSubject::Connection(packet) => (Some(packet), None),
+        RecordSubject::Name(name) => (None, Some(name.as_str())),
+    };
+    tracing::info!(
+        target: "postern::decision",
+        verdict = ?record.verdict,
+        reason = record.reason,
+        rule = record.rule.as_deref(),
+        namespace = pod.namespace.as_str(),
+        pod = pod.name.as_str(),
+        pod_uid = pod.uid.as_str(),
+        policy = policy.name.as_str(),
+        name,
+        source = packet.map(|packet| packet.source.to_string()),
+        destination = packet.map(|packet| packet.destination.to_string()),
+        protocol = packet.map(|packet| packet.protocol),
+        port = packet.and_then(|packet| Some(packet.ports?.1)),
+        bytes = packet.map(|packet| packet.length),
+    );
+}
