@@ -1,8 +1,11 @@
 //! Decisions of policies with `audit`, written to the process log as one JSON object each, with the target `postern::decision`.
 
+use std::sync::mpsc::{SyncSender, sync_channel};
+
 use jiff::Timestamp;
 use postern_agent_core::records::{
-    DecisionRecord, NameDecision, RecordSubject, RecordTable, RecordVerdict, Recorder,
+    DecisionRecord, NameDecision, RecordOutcome, RecordSubject, RecordTable, RecordVerdict,
+    Recorder,
 };
 use postern_linux::PacketLogEvent;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -81,10 +84,24 @@ struct RecordLabel {
 enum RecordLoss {
     /// The agent did not read the kernel's log in time.
     Unread,
-    /// Too many decisions about names waited.
+    /// Too many decisions waited.
     Crowded,
-    /// A policy asked for more names in a second than are recorded.
+    /// More of a policy, or of the node, in a second than are recorded.
     Rate,
+    /// Of a place or a pod that the agent does not know, such as right after its start.
+    Unknown,
+    /// The filter of the log leaves them out.
+    Filtered,
+}
+
+impl RecordLoss {
+    const EACH: [Self; 5] = [
+        Self::Unread,
+        Self::Crowded,
+        Self::Rate,
+        Self::Unknown,
+        Self::Filtered,
+    ];
 }
 
 /// Records that were written and those that were lost. A copy counts with the same numbers.
@@ -108,7 +125,7 @@ impl Default for RecordMetrics {
         ] {
             drop(metrics.written.get_or_create_owned(&label(verdict)));
         }
-        for loss in [RecordLoss::Unread, RecordLoss::Crowded, RecordLoss::Rate] {
+        for loss in RecordLoss::EACH {
             metrics.lost(loss, 0);
         }
         metrics
@@ -134,6 +151,8 @@ impl RecordMetrics {
             RecordLoss::Unread => "unread",
             RecordLoss::Crowded => "crowded",
             RecordLoss::Rate => "rate",
+            RecordLoss::Unknown => "unknown",
+            RecordLoss::Filtered => "filtered",
         };
         let counter = self.lost.get_or_create_owned(&RecordLabel { reason });
         counter.inc_by(u64::from(count));
@@ -149,54 +168,69 @@ const fn label(verdict: RecordVerdict) -> RecordLabel {
     RecordLabel { reason }
 }
 
-/// Writes records until the agent is gone. Without packets, those about names alone.
+/// Makes records until the agent is gone. Without packets, those about names alone. They are written by a thread of their own: a
+/// log that nobody takes holds up no task of the agent.
 pub async fn write_records(inputs: RecordInputs, packets: Option<mpsc::Receiver<PacketLogEvent>>) {
     let RecordInputs {
         mut table,
         mut names,
         metrics,
     } = inputs;
+    let (records, written) = sync_channel::<Box<DecisionRecord>>(WAITING);
+    let counts = metrics.clone();
+    std::thread::spawn(move || written.iter().for_each(|record| write(&record, &counts)));
     let mut recorder = Recorder::default();
     let (_none, no_packets) = mpsc::channel(1);
     let mut packets = packets.unwrap_or(no_packets);
     loop {
-        let record = tokio::select! {
-            // What a packet means has to be known before it is read.
-            biased;
+        // What a packet means has to be known before it is read.
+        if table.has_changed().unwrap_or_default() {
+            recorder.change(table.borrow_and_update().clone());
+        }
+        tokio::select! {
             changed = table.changed() => match changed {
-                Ok(()) => {
-                    recorder.change(table.borrow_and_update().clone());
-                    None
-                }
+                Ok(()) => recorder.change(table.borrow_and_update().clone()),
                 Err(_) => return,
             },
             Some(event) = packets.recv() => match event {
-                PacketLogEvent::Packet(packet) => recorder.packet(packet),
-                PacketLogEvent::Lost(count) => {
-                    metrics.lost(RecordLoss::Unread, count);
-                    None
+                PacketLogEvent::Packet(packet) => {
+                    let outcome = recorder.packet(packet, Timestamp::now());
+                    hand_over(outcome, &records, &metrics);
                 }
+                PacketLogEvent::Lost(count) => metrics.lost(RecordLoss::Unread, count),
             },
             Some(decision) = names.recv() => {
-                let recorded = recorder.name(decision, Timestamp::now());
-                recorded.unwrap_or_else(|_| {
-                    metrics.lost(RecordLoss::Rate, 1);
-                    None
-                })
+                let outcome = recorder.name(decision, Timestamp::now());
+                hand_over(outcome, &records, &metrics);
             }
-        };
-        if let Some(record) = record {
-            metrics
-                .written
-                .get_or_create_owned(&label(record.verdict))
-                .inc();
-            write(&record);
         }
     }
 }
 
+fn hand_over(
+    outcome: RecordOutcome,
+    records: &SyncSender<Box<DecisionRecord>>,
+    metrics: &RecordMetrics,
+) {
+    let loss = match outcome {
+        RecordOutcome::Step => return,
+        RecordOutcome::Record(record) => match records.try_send(record) {
+            Ok(()) => return,
+            Err(_) => RecordLoss::Crowded,
+        },
+        RecordOutcome::Unknown => RecordLoss::Unknown,
+        RecordOutcome::Rate => RecordLoss::Rate,
+    };
+    metrics.lost(loss, 1);
+}
+
 /// Fields without a value are left out.
-fn write(record: &DecisionRecord) {
+fn write(record: &DecisionRecord, metrics: &RecordMetrics) {
+    if !tracing::enabled!(target: "postern::decision", tracing::Level::INFO) {
+        return metrics.lost(RecordLoss::Filtered, 1);
+    }
+    let verdict = label(record.verdict);
+    metrics.written.get_or_create_owned(&verdict).inc();
     let pod = &record.pod;
     let policy = &pod.policy;
     let (packet, name) = match &record.about {
@@ -217,6 +251,6 @@ fn write(record: &DecisionRecord) {
         destination = packet.map(|packet| packet.destination.to_string()),
         protocol = packet.map(|packet| packet.protocol),
         port = packet.and_then(|packet| Some(packet.ports?.1)),
-        bytes = packet.map(|packet| packet.length),
+        bytes = packet.and_then(|packet| packet.length),
     );
 }

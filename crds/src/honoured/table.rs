@@ -245,7 +245,7 @@ pub const FIELDS: &[HonouredField] = &[
     policy(
         "spec.audit.log",
         SINCE_FIRST,
-        "With Denied, the agent writes one JSON object to its log (target `postern::decision`) for each packet that the policy refuses, or would refuse, and for each name; with All also for the first packet of each connection that leaves and for each answer from outside. Metadata only. At most 100 a second of each rule, and 100 names of each policy; the rest is counted. What stays inside the cluster and what is over a limit is not recorded. A node whose kernel has no nflog records names only, and its report says so.",
+        "With Denied, the agent writes one JSON object to its log (target `postern::decision`) for each packet that the policy refuses, for the first packet of each connection that a policy with Observe would refuse, and for each name outside the cluster that is refused or would be; with All also for each connection that it lets go and for each answer. Metadata only. At most 100 a second of each rule, 200 of each policy and 1000 of the node; the rest is counted. What the node refuses to every pod of a policy, such as NodePorts of other nodes, what an exit does not offer, and what is over a limit is counted and not recorded. A node whose kernel has no nflog records names only, and its report says so.",
     ),
     policy(
         "spec.enforcement",

@@ -177,14 +177,14 @@ fn a_flood_of_refused_packets_is_recorded_in_part_and_counted_and_names_are_reco
     assert!(count() <= most, "{} records in {took:?}", count());
     let counter =
         "nft -j list counter inet postern not_recorded | jq '.nftables[1].counter.packets'";
-    let left_out: usize = scene
-        .lab
-        .shell(NODE, counter)
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
-    assert_eq!(left_out + count(), sent);
+    wait_until(WAIT_DEADLINE, "a record or a count of each packet", || {
+        let left_out: usize = scene.lab.shell(NODE, counter)?.trim().parse().unwrap();
+        // The kernel lets a few more through than the agent writes of one policy.
+        let rate = "postern_agent_lost_decision_records_total{reason=\"rate\"}";
+        let rate = usize::try_from(scene.lab.agent_metric(NODE, rate)?).unwrap();
+        Ok((left_out > 0 && left_out + rate + count() == sent).then_some(()))
+    })
+    .unwrap();
 
     let resolver = scene.web.world[0];
     scene.apply(&format!(
@@ -220,12 +220,11 @@ fn a_flood_of_refused_packets_is_recorded_in_part_and_counted_and_names_are_reco
     );
     scene.lab.start_agent(NODE).unwrap();
     let since = lines(&scene);
-    scene.refuses(
-        "a destination that no answer gave",
-        second(&scene.web, 7),
-        "tcp",
-    );
-    let denied = json!({"verdict": "Denied", "reason": "DefaultAction", "port": 7});
-    awaits(&scene, since, "a refusal after the restart", &denied);
+    wait_until(WAIT_DEADLINE, "a record after the restart", || {
+        scene.refuses("no answer gave it", second(&scene.web, 7), "tcp");
+        let is_denial = |record: &Value| record["reason"] == "DefaultAction";
+        Ok(recorded(&scene, since).iter().any(is_denial).then_some(()))
+    })
+    .unwrap();
     scene.nothing_leaked();
 }

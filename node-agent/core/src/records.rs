@@ -7,12 +7,17 @@ use jiff::{SignedDuration, Timestamp};
 use postern_intent::body::PolicyRef;
 use postern_intent::{Address, Body, Namespace, PodName, Uid};
 use postern_plan::Desired;
-use postern_plan::desired::{AddressClass, RecordGround, RecordPoints, RecordStage};
+use postern_plan::desired::{AddressClass, RecordGround, RecordPoint, RecordPoints, RecordStage};
 use postern_plan::host::LoggedPacket;
 use postern_plan::ruleset::RECORDS_PER_SECOND;
 
 /// Connections whose rule is known and that have not left yet. The two follow each other at once.
 const CHOSEN: usize = 4096;
+
+/// Records of a policy in one second.
+pub const POLICY_RECORDS: u32 = 2 * RECORDS_PER_SECOND;
+/// Records of the node in one second.
+pub const NODE_RECORDS: u32 = 10 * RECORDS_PER_SECOND;
 
 /// What records are made from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -103,33 +108,52 @@ pub enum RecordSubject {
 
 type FlowKey = (IpAddr, IpAddr, u8, Option<(u16, u16)>);
 
+/// What a connection was let go on by.
+#[derive(Debug)]
+struct ChosenRule {
+    /// Of its entry in the order.
+    number: u64,
+    stage: RecordStage,
+    ground: RecordGround,
+}
+
+/// What becomes of something that the kernel or the forwarder told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordOutcome {
+    Record(Box<DecisionRecord>),
+    /// A step of a decision, or one that has its record.
+    Step,
+    /// It is of no place or of no pod that the agent knows.
+    Unknown,
+    /// Its policy, or the node, has too many in this second.
+    Rate,
+}
+
 /// Makes records of what the kernel and the forwarder tell.
 #[derive(Debug, Default)]
 pub struct Recorder {
     table: RecordTable,
-    /// The table before, because packets of a former ruleset may still be on their way.
+    /// The table before, because the kernel may still have its ruleset.
     former: RecordTable,
-    chosen: BTreeMap<FlowKey, RecordGround>,
-    order: VecDeque<FlowKey>,
-    /// Names of each policy that were recorded since the second began.
-    names: BTreeMap<PolicyRef, u32>,
-    second: Timestamp,
+    chosen: BTreeMap<FlowKey, ChosenRule>,
+    /// Oldest first.
+    order: VecDeque<(u64, FlowKey)>,
+    number: u64,
+    rate: RecordRate,
 }
 
 impl Recorder {
     /// A new ruleset is coming into force.
     pub fn change(&mut self, table: RecordTable) {
         self.former = std::mem::replace(&mut self.table, table);
+        self.chosen.clear();
+        self.order.clear();
     }
 
-    /// None: only a step of a decision, or of a pod that is not known any more.
-    pub fn packet(&mut self, packet: LoggedPacket) -> Option<DecisionRecord> {
-        let tables = [&self.table, &self.former];
-        let mut points = tables.iter();
-        let point = points
-            .find_map(|table| table.points.get(&packet.name))?
-            .clone();
-        let pod = self.pod(packet.source)?;
+    pub fn packet(&mut self, packet: LoggedPacket, now: Timestamp) -> RecordOutcome {
+        let Some((point, pod)) = self.understand(&packet) else {
+            return RecordOutcome::Unknown;
+        };
         let key = (
             packet.source,
             packet.destination,
@@ -138,86 +162,122 @@ impl Recorder {
         );
         let (verdict, ground) = match point.stage {
             RecordStage::Chosen => {
-                self.remember(key, point.ground);
-                return None;
+                self.remember(key, point.stage, point.ground);
+                return RecordOutcome::Step;
             }
             RecordStage::WouldRefuse => {
-                self.remember(key, point.ground.clone());
+                self.remember(key, point.stage, point.ground.clone());
                 (RecordVerdict::WouldDeny, point.ground)
             }
             RecordStage::Refused => (RecordVerdict::Denied, point.ground),
-            RecordStage::Left => {
-                let chosen = self.chosen.remove(&key);
-                (RecordVerdict::Allowed, chosen.unwrap_or(point.ground))
-            }
+            RecordStage::Left => match self.chosen.remove(&key) {
+                Some(chosen) if chosen.stage == RecordStage::WouldRefuse => {
+                    return RecordOutcome::Step;
+                }
+                chosen => {
+                    let ground = chosen.map(|chosen| chosen.ground);
+                    (RecordVerdict::Allowed, ground.unwrap_or(point.ground))
+                }
+            },
         };
-        Some(DecisionRecord {
+        let (reason, rule) = (ground.word(), ground.rule());
+        self.record(pod, now, |pod| DecisionRecord {
             pod,
             verdict,
-            reason: ground.word(),
-            rule: match ground {
-                RecordGround::Rule(name) => Some(name),
-                _ => None,
-            },
+            reason,
+            rule,
             about: RecordSubject::Connection(packet),
         })
     }
 
-    /// None: of a pod that is not known, or more than [`RECORDS_PER_SECOND`] of one policy.
-    ///
-    /// # Errors
-    /// [`TooManyNames`].
-    pub fn name(
-        &mut self,
-        decision: NameDecision,
-        now: Timestamp,
-    ) -> Result<Option<DecisionRecord>, TooManyNames> {
-        let Some(pod) = self.pod(decision.client) else {
-            return Ok(None);
+    pub fn name(&mut self, decision: NameDecision, now: Timestamp) -> RecordOutcome {
+        let found = |table: &RecordTable| table.pods.get(&decision.client).cloned();
+        let Some(pod) = found(&self.table).or_else(|| found(&self.former)) else {
+            return RecordOutcome::Unknown;
         };
-        if now.duration_since(self.second).abs() >= SignedDuration::from_secs(1) {
-            self.names.clear();
-            self.second = now;
-        }
-        let names = self.names.entry(pod.policy.clone()).or_default();
-        *names += 1;
-        if *names > RECORDS_PER_SECOND {
-            return Err(TooManyNames);
-        }
-        Ok(Some(DecisionRecord {
+        self.record(pod, now, |pod| DecisionRecord {
             pod,
             verdict: decision.verdict,
             reason: decision.reason,
             rule: None,
             about: RecordSubject::Name(decision.name),
-        }))
+        })
     }
 
-    fn pod(&self, address: IpAddr) -> Option<AuditedPod> {
-        let mut tables = [&self.table, &self.former].into_iter();
-        tables.find_map(|table| table.pods.get(&address)).cloned()
-    }
-
-    fn remember(&mut self, key: FlowKey, ground: RecordGround) {
-        if self.chosen.insert(key, ground).is_none() {
-            self.order.push_back(key);
+    fn record(
+        &mut self,
+        pod: AuditedPod,
+        now: Timestamp,
+        record: impl FnOnce(AuditedPod) -> DecisionRecord,
+    ) -> RecordOutcome {
+        match self.rate.admits(&pod.policy, now) {
+            true => RecordOutcome::Record(Box::new(record(pod))),
+            false => RecordOutcome::Rate,
         }
+    }
+
+    /// The place and the pod by one table, so that no record has a rule of one policy and a pod of another.
+    fn understand(&self, packet: &LoggedPacket) -> Option<(RecordPoint, AuditedPod)> {
+        let tables = [&self.table, &self.former].into_iter();
+        let mut found = tables.filter_map(|table| {
+            let point = table.points.get(&packet.name)?;
+            let pod = table.pods.get(&packet.source)?;
+            (pod.policy == point.policy).then(|| (point.clone(), pod.clone()))
+        });
+        found.next()
+    }
+
+    fn remember(&mut self, key: FlowKey, stage: RecordStage, ground: RecordGround) {
+        self.number += 1;
+        let chosen = ChosenRule {
+            number: self.number,
+            stage,
+            ground,
+        };
+        self.chosen.insert(key, chosen);
+        self.order.push_back((self.number, key));
         if self.order.len() > CHOSEN
-            && let Some(first) = self.order.pop_front()
+            && let Some((number, first)) = self.order.pop_front()
+            && self
+                .chosen
+                .get(&first)
+                .is_some_and(|one| one.number == number)
         {
             self.chosen.remove(&first);
         }
     }
 }
 
-/// A policy asked for more names in a second than are recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooManyNames;
+/// How much is recorded of a policy and of the node in one second. What a pod sends fills neither a disk nor the records of
+/// others.
+#[derive(Debug, Default)]
+struct RecordRate {
+    second: Timestamp,
+    policies: BTreeMap<PolicyRef, u32>,
+    node: u32,
+}
+
+impl RecordRate {
+    fn admits(&mut self, policy: &PolicyRef, now: Timestamp) -> bool {
+        if now.duration_since(self.second).abs() >= SignedDuration::from_secs(1) {
+            *self = Self {
+                second: now,
+                ..Self::default()
+            };
+        }
+        let of_policy = self.policies.entry(policy.clone()).or_default();
+        if *of_policy >= POLICY_RECORDS || self.node >= NODE_RECORDS {
+            return false;
+        }
+        *of_policy += 1;
+        self.node += 1;
+        true
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use postern_host_testing::fixture::client;
-    use postern_plan::desired::RecordPoint;
 
     use super::*;
 
@@ -238,7 +298,7 @@ mod tests {
         let shop = RecordGround::Rule("shop".to_owned());
         let points = [
             ("chosen", point(RecordStage::Chosen, shop.clone())),
-            ("left", point(RecordStage::Left, RecordGround::Way)),
+            ("left", point(RecordStage::Left, RecordGround::Unknown)),
             ("refused", point(RecordStage::Refused, RecordGround::Lease)),
             ("would", point(RecordStage::WouldRefuse, shop)),
         ];
@@ -261,65 +321,92 @@ mod tests {
             destination: "203.0.113.7".parse().unwrap(),
             protocol: 6,
             ports: Some((40_000, port)),
-            length: 60,
+            length: Some(60),
         }
     }
 
-    type Seen<'a> = Option<(RecordVerdict, &'static str, Option<&'a str>)>;
+    type Seen = Option<(RecordVerdict, &'static str, Option<String>)>;
 
-    fn seen(record: Option<&DecisionRecord>) -> Seen<'_> {
-        record.map(|record| (record.verdict, record.reason, record.rule.as_deref()))
+    fn seen(outcome: RecordOutcome) -> Seen {
+        match outcome {
+            RecordOutcome::Record(record) => Some((record.verdict, record.reason, record.rule)),
+            RecordOutcome::Step | RecordOutcome::Unknown | RecordOutcome::Rate => None,
+        }
+    }
+
+    fn by_shop(verdict: RecordVerdict) -> Seen {
+        Some((verdict, "Rule", Some("shop".to_owned())))
+    }
+
+    fn recorder() -> Recorder {
+        let mut recorder = Recorder::default();
+        recorder.change(table());
+        recorder
     }
 
     #[test]
     fn a_connection_that_leaves_is_recorded_once_and_with_the_rule_that_let_it_go_on() {
-        let mut recorder = Recorder::default();
-        recorder.change(table());
-        assert_eq!(recorder.packet(packet("chosen", 443)), None);
-        assert_eq!(recorder.packet(packet("chosen", 80)), None);
-        let left = recorder.packet(packet("left", 443));
-        let by_rule = Some((RecordVerdict::Allowed, "Rule", Some("shop")));
-        assert_eq!(seen(left.as_ref()), by_rule);
+        let mut recorder = recorder();
+        let mut tell = |name, port| recorder.packet(packet(name, port), NOW);
+        assert_eq!(tell("chosen", 443), RecordOutcome::Step);
+        assert_eq!(tell("chosen", 80), RecordOutcome::Step);
+        assert_eq!(seen(tell("left", 443)), by_shop(RecordVerdict::Allowed));
         // Its rule was not told, or not in time.
-        let left = recorder.packet(packet("left", 443));
-        assert_eq!(
-            seen(left.as_ref()),
-            Some((RecordVerdict::Allowed, "WayOut", None))
-        );
-        let refused = recorder.packet(packet("refused", 80));
+        let unknown = Some((RecordVerdict::Allowed, "Unknown", None));
+        assert_eq!(seen(tell("left", 443)), unknown);
         let by_lease = Some((RecordVerdict::Denied, "IntentExpired", None));
-        assert_eq!(seen(refused.as_ref()), by_lease);
-        let would = recorder.packet(packet("would", 25));
-        let by_rule = Some((RecordVerdict::WouldDeny, "Rule", Some("shop")));
-        assert_eq!(seen(would.as_ref()), by_rule);
+        assert_eq!(seen(tell("refused", 80)), by_lease);
+        assert_eq!(seen(tell("would", 25)), by_shop(RecordVerdict::WouldDeny));
+        assert_eq!(tell("left", 25), RecordOutcome::Step, "it has its record");
     }
 
     #[test]
-    fn a_packet_of_the_ruleset_before_is_still_understood_and_one_of_a_stranger_is_not_recorded() {
-        let mut recorder = Recorder::default();
-        recorder.change(table());
+    fn one_connection_after_the_other_with_the_same_addresses_and_ports_keeps_its_rule() {
+        let mut recorder = recorder();
+        for round in 0..2 * i64::try_from(CHOSEN).unwrap() {
+            let now = NOW + SignedDuration::from_secs(round);
+            recorder.packet(packet("chosen", 443), now);
+            let left = recorder.packet(packet("left", 443), now);
+            assert_eq!(seen(left), by_shop(RecordVerdict::Allowed), "{round}");
+        }
+    }
+
+    #[test]
+    fn a_packet_of_the_ruleset_before_is_still_understood_and_none_is_given_to_another_policy() {
+        let mut recorder = recorder();
         recorder.change(RecordTable::default());
-        assert!(recorder.packet(packet("refused", 80)).is_some());
+        let refused = recorder.packet(packet("refused", 80), NOW);
+        assert!(seen(refused).is_some());
         recorder.change(RecordTable::default());
-        assert_eq!(recorder.packet(packet("refused", 80)), None);
+        let unknown = |recorder: &mut Recorder, packet| {
+            assert_eq!(recorder.packet(packet, NOW), RecordOutcome::Unknown);
+        };
+        unknown(&mut recorder, packet("refused", 80));
         recorder.change(table());
-        assert_eq!(recorder.packet(packet("another", 80)), None);
+        unknown(&mut recorder, packet("another", 80));
         let mut stranger = packet("refused", 80);
         stranger.source = "10.244.1.9".parse().unwrap();
-        assert_eq!(recorder.packet(stranger), None);
+        unknown(&mut recorder, stranger);
+        let mut moved = table();
+        for pod in moved.pods.values_mut() {
+            pod.policy.name = "another".to_owned();
+        }
+        recorder.change(moved);
+        let refused = recorder.packet(packet("refused", 80), NOW);
+        let RecordOutcome::Record(record) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(record.pod.policy, policy(), "by the table before");
     }
 
     #[test]
-    fn what_is_remembered_of_connections_and_what_is_recorded_of_names_is_bounded() {
-        let mut recorder = Recorder::default();
-        recorder.change(table());
+    fn what_is_remembered_of_connections_and_what_is_recorded_in_a_second_is_bounded() {
+        let mut recorder = recorder();
         for port in 0..=u16::MAX {
-            recorder.packet(packet("chosen", port));
+            recorder.packet(packet("chosen", port), NOW);
         }
-        assert_eq!(
-            (recorder.chosen.len(), recorder.order.len()),
-            (CHOSEN, CHOSEN)
-        );
+        let sizes = (recorder.chosen.len(), recorder.order.len());
+        assert_eq!(sizes, (CHOSEN, CHOSEN));
         let mut name = |now| {
             let decision = NameDecision {
                 client: POD.parse().unwrap(),
@@ -327,13 +414,13 @@ mod tests {
                 verdict: RecordVerdict::Denied,
                 reason: "name-refused",
             };
-            recorder.name(decision, now).map(|record| record.is_some())
+            recorder.name(decision, now)
         };
         let second = NOW + SignedDuration::from_secs(1);
-        for _ in 0..RECORDS_PER_SECOND {
-            assert_eq!(name(second), Ok(true));
+        for _ in 0..POLICY_RECORDS {
+            assert!(seen(name(second)).is_some());
         }
-        assert_eq!(name(second), Err(TooManyNames));
-        assert_eq!(name(second + SignedDuration::from_secs(1)), Ok(true));
+        assert_eq!(name(second), RecordOutcome::Rate);
+        assert!(seen(name(second + SignedDuration::from_secs(1))).is_some());
     }
 }

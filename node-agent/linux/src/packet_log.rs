@@ -15,13 +15,20 @@ use pnet_packet::ipv4::Ipv4Packet;
 use pnet_packet::ipv6::{ExtensionPacket, FragmentPacket, Ipv6Packet};
 use postern_host::error::{HostCause, HostError, errno};
 use postern_plan::host::LoggedPacket;
-use postern_plan::ruleset::RECORD_GROUP;
+use postern_plan::ruleset::rule::alone;
+use postern_plan::ruleset::{FirewallRule, MatchField, RECORD_GROUP, RECORDED_BYTES, Target};
 use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
+use crate::firewall::run;
 use crate::netlink::{Message, parse};
 
 /// The kernel gives packets together, and keeps none for longer than this.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
+/// For the answer to the request to read the group.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two attempts to read the group again.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Of the agent that reads them; what does not fit waits in the socket, and is counted when that is full.
 const ROOM: usize = 1024;
 /// `(NFNL_SUBSYS_ULOG << 8) | NFULNL_MSG_PACKET`.
@@ -42,13 +49,28 @@ pub enum PacketLogEvent {
 /// # Errors
 /// [`HostError::Watch`] where the kernel has no nflog, or another program reads the group.
 pub async fn read_packet_log() -> Result<mpsc::Receiver<PacketLogEvent>, HostError> {
-    let socket = bind().await.map_err(|source| HostError::Watch {
+    let failed = |source| HostError::Watch {
         group: "nflog",
         source,
-    })?;
+    };
+    let socket = bind().await.map_err(failed)?;
+    rehearse().await.map_err(failed)?;
     let (sender, receiver) = mpsc::channel(ROOM);
-    tokio::spawn(pass_on(socket, sender));
+    tokio::spawn(keep_reading(socket, sender));
     Ok(receiver)
+}
+
+/// Does nft take the rules of records? Each of their expressions is an option of the kernel of its own (`CONFIG_NFT_LOG`,
+/// `CONFIG_NFT_LIMIT`), and one that is missing would refuse the batch with the guard.
+async fn rehearse() -> Result<(), HostCause> {
+    let over = FirewallRule::to(Target::Return).when(alone(MatchField::OverRecords));
+    let record = FirewallRule::to(Target::Record("record".to_owned()));
+    let mut batch =
+        "add table inet postern_records\nadd chain inet postern_records record\n".to_owned();
+    for rule in [over, record] {
+        batch.push_str(&format!("add rule inet postern_records record {rule}\n"));
+    }
+    run::rehearse(&batch).await
 }
 
 async fn bind() -> Result<TokioSocket, HostCause> {
@@ -56,7 +78,7 @@ async fn bind() -> Result<TokioSocket, HostCause> {
     socket.socket_mut().bind_auto()?;
     let settings = vec![
         ConfigCmd::Bind.into(),
-        ConfigMode::PACKET_MAX.into(),
+        ConfigMode::new_packet(u32::from(RECORDED_BYTES)).into(),
         ConfigFlags::SEQ.into(),
         netlink_packet_netfilter::nflog::Timeout::from(LONGEST_WAIT).into(),
     ];
@@ -66,21 +88,36 @@ async fn bind() -> Result<TokioSocket, HostCause> {
     socket
         .send_to(&bytes, &netlink_sys::SocketAddr::new(0, 0))
         .await?;
-    let (answer, _) = socket.recv_from_full().await?;
-    let answer = NetlinkMessage::<NetfilterMessage>::deserialize(&answer);
-    match answer.map(|answer| answer.payload) {
-        Ok(NetlinkPayload::Error(error)) => match error.code {
-            None => Ok(socket),
-            Some(code) => Err(HostCause::errno(code.get().abs())),
-        },
-        _ => Err(HostCause::Answer {
-            what: "nflog did not answer the request to read a group",
-        }),
+    loop {
+        let answer = timeout(PATIENCE, socket.recv_from_full()).await;
+        let (answer, _) = answer.map_err(|_| HostCause::TimedOut {
+            seconds: PATIENCE.as_secs(),
+        })??;
+        let answer = NetlinkMessage::<NetfilterMessage>::deserialize(&answer);
+        // Packets of rules that were there before may come before the answer.
+        if let Ok(NetlinkPayload::Error(error)) = answer.map(|answer| answer.payload) {
+            return match error.code {
+                None => Ok(socket),
+                Some(code) => Err(HostCause::errno(code.get().abs())),
+            };
+        }
     }
 }
 
-async fn pass_on(socket: TokioSocket, sender: mpsc::Sender<PacketLogEvent>) {
-    let mut next = None;
+/// Reads, and begins again where the socket fails.
+async fn keep_reading(socket: TokioSocket, sender: mpsc::Sender<PacketLogEvent>) {
+    let mut socket = Some(socket);
+    while !sender.is_closed() {
+        match socket.take() {
+            Some(socket) => pass_on(socket, &sender).await,
+            None => sleep(PAUSE).await,
+        }
+        socket = bind().await.ok();
+    }
+}
+
+async fn pass_on(socket: TokioSocket, sender: &mpsc::Sender<PacketLogEvent>) {
+    let mut next = Some(0);
     loop {
         let datagram = tokio::select! {
             received = socket.recv_from_full() => match received {
@@ -88,7 +125,7 @@ async fn pass_on(socket: TokioSocket, sender: mpsc::Sender<PacketLogEvent>) {
                 // The numbers of the packets show how many were lost.
                 Err(error) if error.raw_os_error() == Some(errno::ENOBUFS) => continue,
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the log of packets ended");
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the log of packets ended; it is read again");
                     return;
                 }
             },
@@ -151,7 +188,7 @@ fn read(name: String, bytes: &[u8]) -> Option<LoggedPacket> {
                 ports: is_first
                     .then(|| ports(protocol, bytes.get(header..)?))
                     .flatten(),
-                length: packet.get_total_length().into(),
+                length: known(packet.get_total_length(), 0),
             })
         }
         6 => {
@@ -163,11 +200,16 @@ fn read(name: String, bytes: &[u8]) -> Option<LoggedPacket> {
                 destination: packet.get_destination().into(),
                 protocol: transport.0,
                 ports: transport.1,
-                length: 40 + u32::from(packet.get_payload_length()),
+                length: known(packet.get_payload_length(), 40),
             })
         }
         _ => None,
     }
+}
+
+/// A length with that of the header before it. 0 stands for one that the field does not hold (RFC 2675, BIG TCP).
+fn known(length: u16, header: u32) -> Option<u32> {
+    (length > 0).then(|| u32::from(length) + header)
 }
 
 /// The protocol behind extension headers (RFC 8200, section 4), as far as the kernel gave of them, and its ports.
@@ -210,7 +252,7 @@ mod tests {
     use super::*;
 
     /// Protocol, ports and length.
-    type Found = Option<(u8, Option<(u16, u16)>, u32)>;
+    type Found = Option<(u8, Option<(u16, u16)>, Option<u32>)>;
 
     const FROM: &str = "20010db8000000000000000000000001";
     const TO: &str = "20010db8000000000000000000000002";
@@ -240,21 +282,27 @@ mod tests {
             "460000400000000040110000{}{}01010101{udp}",
             "0af40102", "cb007107"
         );
-        assert_eq!(found(&with_option), Some((17, Some((40_000, 53)), 64)));
+        assert_eq!(
+            found(&with_option),
+            Some((17, Some((40_000, 53)), Some(64)))
+        );
         let fragment = format!("450000400000000140110000{}{}{udp}", "0af40102", "cb007107");
-        assert_eq!(found(&fragment), Some((17, None, 64)));
+        assert_eq!(found(&fragment), Some((17, None, Some(64))));
         let six = |next: &str, rest: &str| found(&format!("600000000018{next}40{FROM}{TO}{rest}"));
-        assert_eq!(six("11", udp), Some((17, Some((40_000, 53)), 64)));
+        assert_eq!(six("11", udp), Some((17, Some((40_000, 53)), Some(64))));
         // Hop-by-hop options, and a first and a later fragment (RFC 8200, sections 4.3 and 4.5).
         let options = format!("1100010400000000{udp}");
-        assert_eq!(six("00", &options), Some((17, Some((40_000, 53)), 64)));
+        assert_eq!(
+            six("00", &options),
+            Some((17, Some((40_000, 53)), Some(64)))
+        );
         let first = format!("1100000100000001{udp}");
-        assert_eq!(six("2c", &first), Some((17, Some((40_000, 53)), 64)));
+        assert_eq!(six("2c", &first), Some((17, Some((40_000, 53)), Some(64))));
         let later = format!("1100000900000001{udp}");
-        assert_eq!(six("2c", &later), Some((44, None, 64)));
+        assert_eq!(six("2c", &later), Some((44, None, Some(64))));
         // What the kernel cut off is not made up.
-        assert_eq!(six("00", "11"), Some((0, None, 64)));
-        assert_eq!(six("3a", "80000000"), Some((58, None, 64)));
+        assert_eq!(six("00", "11"), Some((0, None, Some(64))));
+        assert_eq!(six("3a", "80000000"), Some((58, None, Some(64))));
         assert_eq!(found(""), None);
         assert_eq!(found("50"), None);
     }

@@ -425,6 +425,6 @@ pub struct LoggedPacket {
     pub protocol: u8,
     /// Source and destination port, where the protocol has them and the packet is no later fragment.
     pub ports: Option<(u16, u16)>,
-    /// Length of the packet, in bytes.
-    pub length: u32,
+    /// Length of the packet in bytes, where its header holds it.
+    pub length: Option<u32>,
 }

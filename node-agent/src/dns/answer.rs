@@ -130,24 +130,31 @@ impl<N: DnsNode> Desk<N> {
 
     /// What a policy with `audit` decided about a name outside the cluster.
     fn record(&self, client: SocketAddr, question: &DnsQuestion, outcome: QuestionOutcome) {
-        let Some(verdict) = outcome.verdict() else {
+        let Some(mut verdict) = outcome.verdict() else {
             return;
         };
-        let audit = {
+        let name = question.canonical_name();
+        let is_recorded = {
             let table = self.table.borrow();
-            let entry = table.entries.get(&client.ip());
-            let terms = entry.and_then(|entry| entry.terms.as_ref());
-            terms.map_or(TermsAudit::None, |terms| terms.audit)
-        };
-        let is_recorded = match audit {
-            TermsAudit::None => false,
-            TermsAudit::Denied => verdict != RecordVerdict::Allowed,
-            TermsAudit::All => true,
+            let Some(entry) = table.entries.get(&client.ip()) else {
+                return;
+            };
+            // The answer was handed over all the same.
+            if outcome == QuestionOutcome::NotGranted && entry.observes() {
+                verdict = RecordVerdict::WouldDeny;
+            }
+            let terms = entry.terms.as_ref();
+            !is_of_cluster(&name, &table.cluster_domain)
+                && match terms.map_or(TermsAudit::None, |terms| terms.audit) {
+                    TermsAudit::None => false,
+                    TermsAudit::Denied => verdict != RecordVerdict::Allowed,
+                    TermsAudit::All => true,
+                }
         };
         if is_recorded {
             self.node.record(NameDecision {
                 client: client.ip(),
-                name: question.canonical_name(),
+                name,
                 verdict,
                 reason: outcome.name(),
             });
@@ -241,6 +248,11 @@ impl<N: DnsNode> Desk<N> {
         }
         found
     }
+}
+
+fn is_of_cluster(name: &str, domain: &str) -> bool {
+    let rest = name.strip_suffix(domain);
+    rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// What becomes of an answer from outside.

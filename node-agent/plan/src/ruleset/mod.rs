@@ -22,7 +22,7 @@ pub use model::{
     TABLE, Table, TableFamily, ValueType,
 };
 pub use rule::{
-    Counter, FirewallRule, FlowLifetime, Match, MatchField, Operand, RECORD_GROUP,
+    Counter, FirewallRule, FlowLifetime, Match, MatchField, Operand, RECORD_GROUP, RECORDED_BYTES,
     RECORDS_PER_SECOND, Target,
 };
 pub use transaction::{Grant, Transaction};

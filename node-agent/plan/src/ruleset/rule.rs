@@ -95,7 +95,7 @@ pub const RECORDS_PER_SECOND: u32 = 100;
 pub const RECORD_GROUP: u16 = 20_559;
 /// How much of a packet is given to the agent, in bytes: the longest header of IPv4, or that of IPv6 with a few extensions, and
 /// the ports behind it. No record has any of it but addresses, protocol, ports and length.
-pub(super) const RECORDED_BYTES: u16 = 96;
+pub const RECORDED_BYTES: u16 = 96;
 
 /// What a field is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -54,9 +54,20 @@ pub enum RecordGround {
     Way,
     /// The scope has no way out.
     Blocked,
+    /// It leaves by a rule that was not told, as where there were too many packets for it.
+    Unknown,
 }
 
 impl RecordGround {
+    /// The rule's name, where a rule decided.
+    #[must_use]
+    pub fn rule(&self) -> Option<String> {
+        match self {
+            Self::Rule(name) => Some(name.clone()),
+            _ => None,
+        }
+    }
+
     /// As records name it; a rule by its own name, beside this.
     #[must_use]
     pub const fn word(&self) -> &'static str {
@@ -69,6 +80,7 @@ impl RecordGround {
             Self::Lease => "IntentExpired",
             Self::Way => "WayOut",
             Self::Blocked => "Blocked",
+            Self::Unknown => "Unknown",
         }
     }
 }
@@ -112,7 +124,7 @@ fn record(
     point: RecordPoint,
     points: &mut RecordPoints,
 ) -> FirewallRule {
-    let chain = name(scope, &point);
+    let chain = name(scope, rule, &point);
     let record = FirewallRule {
         matches: rule.matches.clone(),
         ..FirewallRule::to(jump(chain.clone()))
@@ -127,9 +139,10 @@ fn record(
     record
 }
 
-fn name(scope: &Scope, point: &RecordPoint) -> String {
-    let rule = match &point.ground {
-        RecordGround::Rule(name) => scope.terms.rules.iter().find(|rule| rule.name == *name),
+fn name(scope: &Scope, rule: &FirewallRule, point: &RecordPoint) -> String {
+    // By its place: a rule may have the name that another one without a name gets from its place.
+    let rule = match rule.meaning {
+        Some(RuleMeaning::PolicyRule(position)) => scope.terms.rules.get(position),
         _ => None,
     };
     let ground = format!("{:?} {}", point.stage, point.ground.word());
@@ -151,7 +164,7 @@ fn point(scope: &Scope, rule: &FirewallRule) -> Option<RecordPoint> {
         {
             (RecordStage::Chosen, ground(scope, rule)?)
         }
-        Target::Accept if records_all => (RecordStage::Left, RecordGround::Way),
+        Target::Accept if records_all => (RecordStage::Left, RecordGround::Unknown),
         _ => return None,
     };
     Some(RecordPoint {
