@@ -45,6 +45,7 @@ fn body(second: i64) -> NodeDocument {
         settings: CompilerSettings::default(),
         exits: Vec::new(),
         policies: Vec::new(),
+        cluster_policies: Vec::new(),
         isolations: Vec::new(),
         nodes: vec![SnapshotNode {
             name: node(),

@@ -132,6 +132,7 @@ fn snapshot(round: &GatheredRun, now: Timestamp) -> Snapshot {
         credentials: inputs.credentials.facts(),
         exits: inputs.exits,
         policies: inputs.policies,
+        cluster_policies: inputs.cluster_policies,
         isolations: inputs.isolations,
         nodes: inputs.nodes,
         pods: inputs.pods,

@@ -10,7 +10,9 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client, Resource as _};
-use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeReport};
+use postern_crds::{
+    ClusterEgressPolicy, EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeReport,
+};
 
 use super::kinds::WatchedKind;
 use super::lean;
@@ -27,6 +29,7 @@ pub(crate) const DEFINITION: &str = "egresspolicies.postern.dev";
 pub struct WatchedStores {
     pub exits: Store<WatchedObject<ExitNode>>,
     pub policies: Store<WatchedObject<EgressPolicy>>,
+    pub cluster_policies: Store<WatchedObject<ClusterEgressPolicy>>,
     pub isolations: Store<WatchedObject<InterfaceIsolation>>,
     pub intents: Store<WatchedObject<NodeIntent>>,
     pub reports: Store<WatchedObject<NodeReport>>,
@@ -126,6 +129,12 @@ pub fn start(
     let stores = WatchedStores {
         exits: starter.watch(starter.all(), all(), WatchedKind::ExitNode, lean::keep),
         policies: starter.watch(starter.all(), all(), WatchedKind::EgressPolicy, lean::keep),
+        cluster_policies: starter.watch(
+            starter.all(),
+            all(),
+            WatchedKind::ClusterEgressPolicy,
+            lean::keep,
+        ),
         isolations: starter.watch(
             starter.all(),
             all(),

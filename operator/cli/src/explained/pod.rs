@@ -152,6 +152,7 @@ fn snapshot(view: &PodView, pod: &SnapshotPod, now: Timestamp) -> (Snapshot, Vec
         settings: CompilerSettings::default(),
         exits: Vec::new(),
         policies,
+        cluster_policies: Vec::new(),
         isolations: Vec::new(),
         nodes: Vec::new(),
         pods: vec![pod.clone()],

@@ -108,6 +108,11 @@ impl FileInputs {
                 .map(intake::exit)
                 .collect::<Result<_, _>>()?,
             policies: policies.collect::<Result<_, _>>()?,
+            cluster_policies: objects
+                .cluster_policies
+                .iter()
+                .map(intake::cluster_policy)
+                .collect::<Result<_, _>>()?,
             isolations: objects
                 .isolations
                 .iter()

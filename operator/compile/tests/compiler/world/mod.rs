@@ -16,7 +16,7 @@ use postern_compile::snapshot::{
 use postern_compile::{ClusterOutcome, Compilation, NodeOutcome, Snapshot, compile, intake};
 use postern_crds::conditions::{Finding, Reason};
 use postern_crds::node_report::AddressFamily;
-use postern_crds::{EgressPolicy, ExitNode};
+use postern_crds::{ClusterEgressPolicy, EgressPolicy, ExitNode};
 use postern_intent::body::{Class, EgressPath, FORMAT_VERSION};
 use postern_intent::credential::SecretBytes;
 use postern_intent::{
@@ -31,6 +31,7 @@ pub(crate) struct World {
     pub(crate) exits: BTreeMap<String, ExitNode>,
     pub(crate) policies: BTreeMap<String, EgressPolicy>,
     pub(crate) nodes: BTreeMap<String, SnapshotNode>,
+    pub(crate) cluster_policies: BTreeMap<String, ClusterEgressPolicy>,
     pub(crate) isolations: Vec<postern_compile::snapshot::SnapshotIsolation>,
     /// What nodes report of their uplinks.
     pub(crate) isolated: BTreeMap<String, postern_compile::snapshot::ReportedIsolation>,
@@ -90,6 +91,7 @@ impl World {
             exits: BTreeMap::new(),
             policies: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            cluster_policies: BTreeMap::new(),
             isolations: Vec::new(),
             isolated: BTreeMap::new(),
             pods: BTreeMap::new(),
@@ -139,6 +141,16 @@ impl World {
             old.and_then(|old| old.metadata.generation).unwrap_or(0) + i64::from(changed);
         exit.metadata.generation = Some(generation);
         self.exits.insert(name, exit);
+    }
+
+    pub(crate) fn apply_cluster_policy(&mut self, mut policy: ClusterEgressPolicy) {
+        let name = policy.metadata.name.clone().expect("a name");
+        let old = self.cluster_policies.get(&name);
+        let changed = old.is_none_or(|old| old.spec != policy.spec);
+        let generation =
+            old.and_then(|old| old.metadata.generation).unwrap_or(0) + i64::from(changed);
+        policy.metadata.generation = Some(generation);
+        self.cluster_policies.insert(name, policy);
     }
 
     pub(crate) fn apply_policy(&mut self, mut policy: EgressPolicy) {
@@ -250,6 +262,11 @@ impl World {
                 .policies
                 .values()
                 .map(|policy| intake::policy(policy, ceiling).expect("a policy"))
+                .collect(),
+            cluster_policies: self
+                .cluster_policies
+                .values()
+                .map(|policy| intake::cluster_policy(policy).expect("a policy"))
                 .collect(),
             isolations: self.isolations.clone(),
             nodes: self.nodes.values().cloned().collect(),
