@@ -68,6 +68,7 @@ fn body(second: i64) -> NodeDocument {
         memory: CompilerMemory::default(),
         approvals: Vec::new(),
         definitions: Definitions::Serving,
+        admin_definition: Definitions::Serving,
     };
     match compile(&snapshot).nodes.remove(&node()) {
         Some(NodeOutcome::Publish(body)) => *body,

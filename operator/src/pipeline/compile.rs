@@ -128,6 +128,7 @@ fn snapshot(round: &GatheredRun, now: Timestamp) -> Snapshot {
     Snapshot {
         now,
         definitions: definitions(&inputs.definition, remembered.definition.as_deref()),
+        admin_definition: inputs.admin_definition,
         settings: inputs.settings,
         credentials: inputs.credentials.facts(),
         exits: inputs.exits,

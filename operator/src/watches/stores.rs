@@ -24,6 +24,9 @@ use crate::metrics::OperatorMetrics;
 /// Name of the definition of policies.
 pub(crate) const DEFINITION: &str = "egresspolicies.postern.dev";
 
+/// Name of the definition of policies of administrators.
+pub(crate) const ADMIN_DEFINITION: &str = "clusteregresspolicies.postern.dev";
+
 /// What the API server shows, as far as the operator reads it.
 #[derive(Clone)]
 pub struct WatchedStores {

@@ -168,6 +168,7 @@ fn snapshot(view: &PodView, pod: &SnapshotPod, now: Timestamp) -> (Snapshot, Vec
         memory: CompilerMemory::default(),
         approvals: Vec::new(),
         definitions: Definitions::Serving,
+        admin_definition: Definitions::Serving,
     };
     (snapshot, missed)
 }

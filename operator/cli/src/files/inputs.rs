@@ -139,6 +139,7 @@ impl FileInputs {
             memory: known.state.memory.clone(),
             approvals,
             definitions: Definitions::Serving,
+            admin_definition: Definitions::Serving,
             settings,
         };
         Ok(Self {

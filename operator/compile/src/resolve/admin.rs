@@ -47,9 +47,9 @@ impl<'a> AdminTier<'a> {
                     let selected =
                         selected.filter(|(policy, _)| policy.namespaces.matches(&found.labels));
                     let current = || selected.map(|(_, rules)| rules.clone()).collect();
-                    match index.snapshot.definitions {
+                    match index.snapshot.admin_definition {
                         Definitions::Serving => current(),
-                        // Who deletes definitions deletes what is left of the rules with them, and decided nothing about them.
+                        // The policies go with their definition, and nobody decided about their rules.
                         Definitions::Terminating => standing.unwrap_or_else(current),
                     }
                 }

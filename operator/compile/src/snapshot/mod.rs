@@ -78,9 +78,11 @@ pub struct Snapshot {
     pub approvals: Vec<Approval>,
     /// Whether the policies' own definition is there.
     pub definitions: Definitions,
+    /// Whether the definition of policies of administrators is there.
+    pub admin_definition: Definitions,
 }
 
-/// The state of the policies' CustomResourceDefinition: when it is deleted, every policy is deleted with it.
+/// The state of a CustomResourceDefinition of policies: when it is deleted, every policy is deleted with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Definitions {
     #[default]

@@ -11,8 +11,8 @@ use postern_compile::gate::Approval;
 use postern_compile::intake;
 use postern_compile::publish::CredentialStore;
 use postern_compile::snapshot::{
-    CompilerSettings, SnapshotClusterPolicy, SnapshotExit, SnapshotIsolation, SnapshotNamespace,
-    SnapshotNode, SnapshotPod, SnapshotPolicy, SnapshotReport, SnapshotService,
+    CompilerSettings, Definitions, SnapshotClusterPolicy, SnapshotExit, SnapshotIsolation,
+    SnapshotNamespace, SnapshotNode, SnapshotPod, SnapshotPolicy, SnapshotReport, SnapshotService,
 };
 use postern_crds::conditions::{ConditionType, is_true};
 use postern_crds::names::APPROVALS_CONFIG_MAP;
@@ -61,6 +61,8 @@ pub struct ClusterInputs {
     pub approvals: Vec<Approval>,
     /// The definition of policies.
     pub definition: PolicyDefinition,
+    /// The state of the definition of policies of administrators, asked for where one of them is gone.
+    pub admin_definition: Definitions,
     /// What cannot be read.
     pub problems: Vec<ReadProblem>,
 }
@@ -99,6 +101,7 @@ pub(super) fn gather(
         sealed: holding(stores, ConditionType::FailClosed),
         approvals,
         definition,
+        admin_definition: Definitions::Serving,
         settings,
         problems,
     }

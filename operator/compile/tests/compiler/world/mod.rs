@@ -54,6 +54,7 @@ pub(crate) struct World {
     /// Keys for credentials that nodes report, where they are not their first ones; none: they report none.
     pub(crate) credentials_keys: BTreeMap<String, Option<WgKey>>,
     pub(crate) definitions: Definitions,
+    pub(crate) admin_definition: Definitions,
     /// Nodes whose agents are away, and when each last read its kernel back.
     pub(crate) away: BTreeMap<String, Timestamp>,
     /// Nodes whose guard is not in place.
@@ -109,6 +110,7 @@ impl World {
             credentials: CredentialStore::default(),
             credentials_keys: BTreeMap::new(),
             definitions: Definitions::Serving,
+            admin_definition: Definitions::Serving,
             away: BTreeMap::new(),
             unsealed: BTreeSet::new(),
             unreadable: BTreeSet::new(),
@@ -283,6 +285,7 @@ impl World {
             memory: self.memory.clone(),
             approvals: self.approvals.clone(),
             definitions: self.definitions,
+            admin_definition: self.admin_definition,
         }
     }
 
