@@ -46,7 +46,8 @@ fn carried(lab: &Lab, generation: i64) -> Result<Option<Vec<String>>, LabError> 
 }
 
 #[test]
-fn rules_of_administrators_are_told_in_their_status_and_outlive_their_definition_while_it_is_gone() {
+fn rules_of_administrators_are_told_in_their_status_and_outlive_their_definition_while_it_is_gone()
+{
     let lab = cluster();
     lab.selected_sender("n1").unwrap();
     lab.apply_yaml(COMPANY).unwrap();
@@ -67,7 +68,11 @@ fn rules_of_administrators_are_told_in_their_status_and_outlive_their_definition
     let after = wait_until(LONG, "a later generation of the tenant's policy", || {
         carried(&lab, 2)
     });
-    assert_eq!(after.unwrap(), ["company"], "nobody decided about the rules");
+    assert_eq!(
+        after.unwrap(),
+        ["company"],
+        "nobody decided about the rules"
+    );
 
     apply_definitions(&lab).unwrap();
     lab.apply_yaml(&policy("eu", "priority: 8")).unwrap();

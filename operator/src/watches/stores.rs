@@ -81,6 +81,16 @@ impl Starter {
         )
     }
 
+    /// All objects of a kind, with everything that they hold.
+    fn watch_whole<K>(&mut self, kind: WatchedKind) -> Store<WatchedObject<K>>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + PartialEq,
+        K: serde::de::DeserializeOwned + Send + Sync + 'static,
+    {
+        let api = self.all();
+        self.watch(api, Config::default(), kind, lean::keep)
+    }
+
     fn wire<K>(
         &mut self,
         api: Api<WatchedObject<K>>,
@@ -132,18 +142,8 @@ pub fn start(
     let stores = WatchedStores {
         exits: starter.watch(starter.all(), all(), WatchedKind::ExitNode, lean::keep),
         policies: starter.watch(starter.all(), all(), WatchedKind::EgressPolicy, lean::keep),
-        cluster_policies: starter.watch(
-            starter.all(),
-            all(),
-            WatchedKind::ClusterEgressPolicy,
-            lean::keep,
-        ),
-        isolations: starter.watch(
-            starter.all(),
-            all(),
-            WatchedKind::InterfaceIsolation,
-            lean::keep,
-        ),
+        cluster_policies: starter.watch_whole(WatchedKind::ClusterEgressPolicy),
+        isolations: starter.watch_whole(WatchedKind::InterfaceIsolation),
         intents: starter.wire(
             starter.all(),
             all(),
