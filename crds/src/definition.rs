@@ -8,7 +8,9 @@
 use kube::CustomResourceExt;
 use serde_json::{Map, Number, Value};
 
-use crate::{EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeReport};
+use crate::{
+    ClusterEgressPolicy, EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeReport,
+};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResourceDefinition {
@@ -49,6 +51,7 @@ pub fn all() -> Result<Vec<ResourceDefinition>, serde_json::Error> {
     Ok(vec![
         one::<ExitNode>("ExitNode", "exitnodes")?,
         one::<EgressPolicy>("EgressPolicy", "egresspolicies")?,
+        one::<ClusterEgressPolicy>("ClusterEgressPolicy", "clusteregresspolicies")?,
         one::<InterfaceIsolation>("InterfaceIsolation", "interfaceisolations")?,
         one::<NodeIntent>("NodeIntent", "nodeintents")?,
         one::<NodeReport>("NodeReport", "nodereports")?,

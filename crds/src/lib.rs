@@ -5,6 +5,7 @@
 //!
 //! This crate does no I/O and knows no client: it is types, their schemas and pure functions on them.
 
+pub mod cluster_egress_policy;
 pub mod conditions;
 pub mod definition;
 pub mod egress_policy;
@@ -18,6 +19,9 @@ pub mod reference;
 pub mod schema;
 pub mod selector;
 
+pub use cluster_egress_policy::{
+    ClusterEgressPolicy, ClusterEgressPolicySpec, ClusterEgressPolicyStatus,
+};
 pub use egress_policy::{EgressPolicy, EgressPolicySpec, EgressPolicyStatus};
 pub use exit_node::{ExitNode, ExitNodeSpec, ExitNodeStatus};
 pub use interface_isolation::{

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use postern_agent_core::ScopeStatus;
-use postern_crds::node_report::RuleCount;
+use postern_crds::node_report::{DeniedCount, RuleCount};
+use postern_intent::Namespace;
 use postern_intent::body::PolicyRef;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -20,7 +21,7 @@ struct Word {
     reason: String,
 }
 
-/// A rule of a policy that only observes.
+/// A rule of a policy that only observes, or of an administrator.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RuleLabels {
     namespace: String,
@@ -43,6 +44,7 @@ pub struct AgentMetrics {
     other_keys: Gauge,
     packets: LabelGauges,
     would_refuse: Family<RuleLabels, Gauge>,
+    denied: Family<RuleLabels, Gauge>,
     apiserver: ApiMetrics,
     dns: DnsCounters,
     records: RecordMetrics,
@@ -109,6 +111,11 @@ impl AgentMetrics {
             "Packets that policies which only observe would have refused, by rule, since the tables were made anew",
             metrics.would_refuse.clone(),
         );
+        registry.register(
+            "denied_packets",
+            "Packets that rules of administrators refused, by rule, since the tables were made anew",
+            metrics.denied.clone(),
+        );
         metrics.apiserver.register(&mut registry);
         metrics.dns.register(&mut registry);
         metrics.records.register(&mut registry);
@@ -154,9 +161,21 @@ impl AgentMetrics {
         self.packets.get_or_create(&word).set(packets);
     }
 
-    /// Forgets the rules of policies that only observe; those that are still there are told again.
-    pub fn forget_observed(&self) {
+    /// Forgets the counts of single rules; those that are still there are told again.
+    pub fn forget_rules(&self) {
         self.would_refuse.clear();
+        self.denied.clear();
+    }
+
+    /// What a rule of an administrator refused to pods of a namespace, whose policies may be several.
+    pub fn denied(&self, namespace: &Namespace, rule: &DeniedCount) {
+        let labels = RuleLabels {
+            namespace: namespace.to_string(),
+            policy: rule.policy.clone(),
+            rule: rule.rule.clone(),
+        };
+        let packets = i64::try_from(rule.packets).unwrap_or(i64::MAX);
+        self.denied.get_or_create(&labels).inc_by(packets);
     }
 
     /// What a rule of a policy that only observes would have refused.

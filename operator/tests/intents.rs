@@ -45,6 +45,7 @@ fn body(second: i64) -> NodeDocument {
         settings: CompilerSettings::default(),
         exits: Vec::new(),
         policies: Vec::new(),
+        cluster_policies: Vec::new(),
         isolations: Vec::new(),
         nodes: vec![SnapshotNode {
             name: node(),
@@ -67,6 +68,7 @@ fn body(second: i64) -> NodeDocument {
         memory: CompilerMemory::default(),
         approvals: Vec::new(),
         definitions: Definitions::Serving,
+        admin_definition: Definitions::Serving,
     };
     match compile(&snapshot).nodes.remove(&node()) {
         Some(NodeOutcome::Publish(body)) => *body,

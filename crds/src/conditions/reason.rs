@@ -50,6 +50,7 @@ vocabulary! {
         NoPortLeft: "The port range of the tunnels has no port left for another exit.",
         FamilyBlocked: "The exit has source addresses, or its gateway an uplink, in one family only; the other family is blocked.",
         Overridden: "Another policy of the namespace decides about all of the pods that this one selects.",
+        Ungoverned: "No EgressPolicy selects some pods of the subject, so that its rules are not asked for them.",
         KeyNotProved: "The node's report does not prove that its WireGuard key is its own, so the key is not used.",
         Conflict: "Another object of higher rank claims the same.",
 

@@ -14,6 +14,7 @@ pub fn admission_policies() -> Vec<Value> {
     let kinds = [
         ("ExitNode", "exitnodes"),
         ("EgressPolicy", "egresspolicies"),
+        ("ClusterEgressPolicy", "clusteregresspolicies"),
         ("InterfaceIsolation", "interfaceisolations"),
     ];
     let of = |(kind, plural): (&str, &str)| {

@@ -13,7 +13,7 @@ pub use find::{FieldPath, NotImplemented, message};
 pub use table::{FIELDS, Honoured, HonouredField, covering};
 pub use unknown::unknown_field;
 
-use crate::{EgressPolicy, ExitNode, InterfaceIsolation};
+use crate::{ClusterEgressPolicy, EgressPolicy, ExitNode, InterfaceIsolation};
 
 /// Names each field of an object that is set and not honoured, in the order of the table.
 #[must_use]
@@ -31,6 +31,14 @@ impl NotImplemented for ExitNode {
 
 impl NotImplemented for EgressPolicy {
     const KIND: &'static str = "EgressPolicy";
+
+    fn spec_value(&self) -> serde_json::Result<serde_json::Value> {
+        serde_json::to_value(&self.spec)
+    }
+}
+
+impl NotImplemented for ClusterEgressPolicy {
+    const KIND: &'static str = "ClusterEgressPolicy";
 
     fn spec_value(&self) -> serde_json::Result<serde_json::Value> {
         serde_json::to_value(&self.spec)

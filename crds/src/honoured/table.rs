@@ -73,6 +73,19 @@ const fn policy(path: &'static str, honoured: Honoured, otherwise: &'static str)
     }
 }
 
+const fn cluster_policy(
+    path: &'static str,
+    honoured: Honoured,
+    otherwise: &'static str,
+) -> HonouredField {
+    HonouredField {
+        kind: "ClusterEgressPolicy",
+        path,
+        honoured,
+        otherwise,
+    }
+}
+
 const fn isolation(
     path: &'static str,
     honoured: Honoured,
@@ -251,6 +264,31 @@ pub const FIELDS: &[HonouredField] = &[
         "spec.enforcement",
         SINCE_FIRST,
         "Observe needs the administrator's `ceiling.observe`; without it `Accepted=False, reason=NotPermitted`, and a policy that was accepted before is enforced. With Observe, what rules, `defaultAction` and `dns.mode` would refuse is counted and leaves by the exit: `FullyEnforced=False, reason=Observing`. What the exit guarantees is refused as with Enforce: another way out, an expired intent, foreign sources, special use, private ranges, port 853, resolvers over HTTPS, what is over a limit.",
+    ),
+    cluster_policy(
+        "spec.tier",
+        only(&["Admin"]),
+        "only the tier Admin is built yet; write tier: Admin, and for pods without a policy an EgressPolicy in each namespace",
+    ),
+    cluster_policy(
+        "spec.priority",
+        SINCE_FIRST,
+        "Two policies with one number: the name that sorts first is asked first, and `Accepted` of both says so.",
+    ),
+    cluster_policy(
+        "spec.subject.namespaces",
+        SINCE_FIRST,
+        "The rules are asked for pods that an EgressPolicy selects. Pods that none selects leave by the node's own way, are counted as `ungoverned`, and `FullyEnforced=False, reason=Ungoverned`; the namespace label `postern.dev/egress-default: deny` leaves no such pod. A selector that cannot be read means every namespace.",
+    ),
+    cluster_policy(
+        "spec.rules",
+        SINCE_FIRST,
+        "Rules that are refused: the last ones that were in force stay; where there are none, what no other policy of the tier decides before is denied. Rules that make a node's document larger than its budget block the pods of the largest scopes with `TooLarge`. Traffic inside the cluster and replies are not asked about.",
+    ),
+    cluster_policy(
+        "spec.rules[].to[].fqdn",
+        Honoured::NotYet,
+        "names in rules of administrators are not built yet; write cidr",
     ),
     isolation(
         "spec.nodeSelector",

@@ -52,9 +52,15 @@ pub struct ScopeReport {
     #[schemars(length(max = OBSERVED_LISTED))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub observed: Vec<RuleCount>,
+
+    /// What rules of administrators refused to the pods of the scope, by rule; rules that refused nothing are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = OBSERVED_LISTED))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub denied: Vec<DeniedCount>,
 }
 
-/// The rules of all scopes that a report lists under `observed`. The metric of the agent has all of them.
+/// The rules of all scopes that a report lists under `observed`, and under `denied`. The metrics of the agent have all of them.
 pub const OBSERVED_LISTED: usize = 128;
 
 /// What one rule of a policy would have refused.
@@ -65,6 +71,22 @@ pub struct RuleCount {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::text::label_name")]
     pub rule: Option<String>,
+
+    /// Packets since the tables of the node were made anew.
+    pub packets: u64,
+}
+
+/// What one rule of an administrator refused.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeniedCount {
+    /// The ClusterEgressPolicy.
+    #[schemars(schema_with = "crate::schema::text::object_name")]
+    pub policy: String,
+
+    /// The rule: its name, or its place from 0 where it has none.
+    #[schemars(schema_with = "crate::schema::text::label_name")]
+    pub rule: String,
 
     /// Packets since the tables of the node were made anew.
     pub packets: u64,

@@ -1,7 +1,9 @@
 //! Bounds and defaults: what the schema refuses and fills in without any rule.
 
 use postern_crds::definition;
-use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeReport};
+use postern_crds::{
+    ClusterEgressPolicy, EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeReport,
+};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -62,8 +64,10 @@ fn every_field_of_our_own_is_described() {
         let spec = &definition.schema()["properties"]["spec"];
         let mut bare = Vec::new();
         walk(spec, "spec", &mut |at, one| {
-            let is_foreign =
-                at.contains("elector.") || at.contains("elector[]") || at.ends_with("[]");
+            let is_foreign = at.contains("elector.")
+                || at.contains("elector[]")
+                || at.contains(".namespaces.")
+                || at.ends_with("[]");
             if one.get("description").is_none() && !is_foreign {
                 bare.push(at.to_owned());
             }
@@ -123,6 +127,8 @@ fn conditions_are_keyed_by_type_in_every_kind() {
 #[case::interface_of_sixteen("ExitNode", ("/spec/gateway/interface", json!("abcdefghijklmnop")), ".spec.gateway.interface: maxLength")]
 #[case::no_routes("ExitNode", ("/spec/routes", json!([])), ".spec.routes: minItems")]
 #[case::path("ExitNode", ("/spec/paths", json!(["Pigeon"])), ".spec.paths[0]: enum")]
+#[case::priority_of_a_tier("ClusterEgressPolicy", ("/spec/priority", json!(1001)), ".spec.priority: maximum")]
+#[case::subject_of_pods("ClusterEgressPolicy", ("/spec/subject", json!({"pods": {}})), ".spec.subject.namespaces: required")]
 #[case::no_preference("InterfaceIsolation", ("/spec/preferred", json!([])), ".spec.preferred: minItems")]
 #[case::version_zero("NodeIntent", ("/spec/keySet/version", json!(0)), ".spec.keySet.version: minimum")]
 #[case::unsigned("NodeIntent", ("/spec/envelope/signatures", json!([])), ".spec.envelope.signatures: minItems")]
@@ -160,6 +166,7 @@ fn good_objects_survive_a_round_through_the_types() {
         let back = match kind {
             "ExitNode" => round::<ExitNode>(&filled),
             "EgressPolicy" => round::<EgressPolicy>(&filled),
+            "ClusterEgressPolicy" => round::<ClusterEgressPolicy>(&filled),
             "InterfaceIsolation" => round::<InterfaceIsolation>(&filled),
             "NodeIntent" => round::<NodeIntent>(&filled),
             _ => round::<NodeReport>(&filled),

@@ -26,6 +26,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let files = [
         include_str!("cases/exit_node.yaml"),
         include_str!("cases/egress_policy.yaml"),
+        include_str!("cases/cluster_egress_policy.yaml"),
         include_str!("cases/interface_isolation.yaml"),
         include_str!("cases/node.yaml"),
     ];

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use postern_crds::schema::kubernetes::NOT_LOOKED_AT;
-use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeReport};
+use postern_crds::{
+    ClusterEgressPolicy, EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeReport,
+};
 
 use crate::render::render;
 
@@ -57,6 +59,7 @@ fn every_kind_has_its_group_names_scope_and_category() {
     let found: Vec<String> = [
         ExitNode::crd(),
         EgressPolicy::crd(),
+        ClusterEgressPolicy::crd(),
         InterfaceIsolation::crd(),
         NodeIntent::crd(),
         NodeReport::crd(),
@@ -80,6 +83,7 @@ fn every_kind_has_its_group_names_scope_and_category() {
         [
             r#"postern.dev ExitNode exitnodes ["exit"] ["postern"] Cluster"#,
             r#"postern.dev EgressPolicy egresspolicies ["egp"] ["postern"] Namespaced"#,
+            r#"postern.dev ClusterEgressPolicy clusteregresspolicies ["cegp"] ["postern"] Cluster"#,
             r#"postern.dev InterfaceIsolation interfaceisolations ["iiso"] ["postern"] Cluster"#,
             r#"postern.dev NodeIntent nodeintents [] ["postern"] Cluster"#,
             r#"postern.dev NodeReport nodereports [] ["postern"] Cluster"#,
@@ -89,7 +93,12 @@ fn every_kind_has_its_group_names_scope_and_category() {
 
 #[test]
 fn the_status_of_every_users_kind_starts_as_one_that_nobody_has_looked_at() {
-    let users = ["ExitNode", "EgressPolicy", "InterfaceIsolation"];
+    let users = [
+        "ExitNode",
+        "EgressPolicy",
+        "ClusterEgressPolicy",
+        "InterfaceIsolation",
+    ];
     for definition in postern_crds::definition::all().unwrap() {
         let default = &definition.schema()["properties"]["status"]["default"];
         let expected = match users.contains(&definition.kind) {

@@ -16,10 +16,11 @@ use crate::lab::topology::{GATEWAY_LABEL, Node};
 use crate::lab::{Lab, PodRecord, uid};
 
 /// Kinds without a namespace; every other object without one is in `default`, as with kubectl.
-const CLUSTER_SCOPED: [&str; 5] = [
+const CLUSTER_SCOPED: [&str; 6] = [
     "Namespace",
     "Node",
     "ExitNode",
+    "ClusterEgressPolicy",
     "InterfaceIsolation",
     "CustomResourceDefinition",
 ];

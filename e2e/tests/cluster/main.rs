@@ -37,4 +37,5 @@ mod samples;
 mod settings;
 mod stale;
 mod tenants;
+mod tiers;
 mod traces;

@@ -86,7 +86,7 @@ fn a_cluster_is_checked_before_an_installation_and_after_it() {
     for (check, result, words) in [
         ("nft on nodes", "Passed", "tables"),
         ("tunnels on nodes", "Passed", "WireGuard"),
-        ("definitions", "Warning", "5 of postern.dev"),
+        ("definitions", "Warning", "6 of postern.dev"),
     ] {
         assert_check(&after, check, result, words);
     }
@@ -283,7 +283,7 @@ fn uninstall(lab: &Lab) {
         lab.stop(&operator_name(number).unwrap()).unwrap();
     }
     running.await_line("node n1 does not report Released");
-    assert_eq!(definitions(lab), 5);
+    assert_eq!(definitions(lab), 6);
     for node in NODES {
         release(lab, node);
     }
@@ -347,7 +347,7 @@ fn an_uninstallation_opens_nothing_before_its_release_and_leaves_nothing_behind(
         short.contains("the same command goes on from here"),
         "{short}"
     );
-    assert_eq!(definitions(&lab), 5);
+    assert_eq!(definitions(&lab), 6);
     for node in NODES {
         assert!(tables(&lab, node).contains("inet postern"), "{node}");
     }

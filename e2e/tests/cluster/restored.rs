@@ -278,7 +278,7 @@ fn witness(lab: &Lab) -> Result<(), LabError> {
 
 const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
 
-fn apply_definitions(lab: &Lab) -> Result<(), LabError> {
+pub(crate) fn apply_definitions(lab: &Lab) -> Result<(), LabError> {
     lab.kubectl_ok(&["apply", "--server-side", "-k", DEFINITIONS])?;
     lab.kubectl_ok(&["wait", "--for=condition=Established", "crd", "--all"])
         .map(drop)

@@ -44,5 +44,6 @@ mod refused_batch;
 mod release;
 mod resolvers;
 mod terms;
+mod tiers;
 mod unselected;
 mod uplink;

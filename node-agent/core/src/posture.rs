@@ -23,18 +23,11 @@ pub fn scope_posture(
     if seal == Seal::NotSealed {
         return Posture::Open;
     }
-    let rules = |chain: &str| -> &[FirewallRule] {
-        let chain = ruleset.inet.chains.get(chain);
-        chain.map(|chain| &chain.rules[..]).unwrap_or_default()
-    };
     let way_chain = names::way_chain(&scope.id);
     let ways_out = [way_chain.clone(), names::public_chain(&scope.id)];
-    let goes_out = |rule: &FirewallRule| matches!(&rule.target, Target::Goto(chain) if ways_out.contains(chain));
-    // A policy that only observes counts what it would refuse, and lets it out behind its counter.
-    let counts_out = |rule: &FirewallRule| matches!(&rule.target, Target::Goto(chain) if rules(chain).iter().any(goes_out));
-    let mut own = rules(&names::scope_chain(&scope.id)).iter();
-    let leads_out = own.any(|rule| goes_out(rule) || counts_out(rule));
-    let way = rules(&way_chain);
+    let leads_out = leads(ruleset, &names::scope_chain(&scope.id), &ways_out);
+    let way = ruleset.inet.chains.get(&way_chain);
+    let way = way.map(|chain| &chain.rules[..]).unwrap_or_default();
     let accepts = way.iter().any(|rule| rule.target == Target::Accept);
     // Every chain with a way out asks for the lease first.
     let is_let = matches!(lease, LeaseReading::Stands | LeaseReading::Overdue);
@@ -46,6 +39,19 @@ pub fn scope_posture(
     } else {
         Posture::Open
     }
+}
+
+/// Does a rule of the chain, or of a chain that it leads to, lead to one of these? A policy that only observes lets out behind a
+/// counter, a rule with names behind the sets of their addresses, and an administrator before the rules of the policy.
+fn leads(ruleset: &Ruleset, chain: &str, ways_out: &[String]) -> bool {
+    let chain = ruleset.inet.chains.get(chain);
+    let mut rules = chain.into_iter().flat_map(|chain| &chain.rules);
+    rules.any(|rule| match &rule.target {
+        Target::Goto(next) | Target::Jump(next) => {
+            ways_out.contains(next) || leads(ruleset, next, ways_out)
+        }
+        _ => false,
+    })
 }
 
 /// Does the chain refuse every device but the exit's, or ask the exit that this node serves?

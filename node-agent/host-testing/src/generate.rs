@@ -8,8 +8,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use postern_intent::body::{
-    Access, BlockedReason, Body, Class, EgressPath, Rule, RulePortRange, RuleProtocol, Scope,
-    TermsAudit, TermsDnsMode, TermsEnforcement, TermsEstablishedFlows, TermsLimits, TermsReplies,
+    Access, AdminAction, AdminPolicy, AdminRule, BlockedReason, Body, Class, EgressPath, Rule,
+    RulePortRange, RuleProtocol, Scope, TermsAudit, TermsDnsMode, TermsEnforcement,
+    TermsEstablishedFlows, TermsLimits, TermsReplies,
 };
 use postern_intent::{Address, Prefix};
 use postern_plan::Desired;
@@ -243,6 +244,11 @@ fn edit(dice: &mut Dice, body: &mut Body) {
     scope.terms.rules = (0..dice.below(5))
         .map(|number| rule(dice, number))
         .collect();
+    if dice.one_in(3) {
+        scope.terms.admin = (0..1 + dice.below(2))
+            .map(|place| administrators(dice, place))
+            .collect();
+    }
     let names = scope.terms.rules.iter().any(|rule| !rule.names.is_empty());
     scope.terms.dns.mode = match names || dice.one_in(2) {
         true => TermsDnsMode::Filter,
@@ -253,6 +259,26 @@ fn edit(dice: &mut Dice, body: &mut Body) {
         if dice.one_in(3) {
             served.routes = vec![word("203.0.113.0/24"), word("169.254.169.254/32")];
         }
+    }
+}
+
+fn administrators(dice: &mut Dice, place: usize) -> AdminPolicy {
+    let actions = [AdminAction::Allow, AdminAction::Deny, AdminAction::Pass];
+    let rules = (0..dice.below(4)).map(|number| {
+        let Rule {
+            name, to, ports, ..
+        } = rule(dice, number);
+        AdminRule {
+            name,
+            action: *dice.of(&actions),
+            to,
+            ports,
+        }
+    });
+    AdminPolicy {
+        name: format!("tier-{place}"),
+        generation: 1,
+        rules: rules.collect(),
     }
 }
 

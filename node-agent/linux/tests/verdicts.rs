@@ -268,7 +268,7 @@ async fn compare(node: &Node, dice: &mut Dice, first: u32, seed: u64) -> usize {
     let mut counted = BTreeMap::new();
     for (number, packet) in &sent {
         let passage = evaluator.forwarded(packet);
-        for counter in passage.observed {
+        for counter in passage.rule_counters {
             *counted.entry(counter).or_insert(0) += 1;
         }
         let expected = match &passage.end {
@@ -283,7 +283,7 @@ async fn compare(node: &Node, dice: &mut Dice, first: u32, seed: u64) -> usize {
         );
     }
     change("delete");
-    for counter in &scene.desired.ruleset.inet.observed {
+    for counter in &scene.desired.ruleset.inet.rule_counters {
         let expected = counted.get(counter).copied().unwrap_or_default();
         assert_eq!(packets_of(counter), expected, "POSTERN_SEED={seed}");
     }

@@ -29,9 +29,12 @@ impl<H: Host> Agent<H> {
                 self.output.metrics.counted_packets(counter, *packets);
             }
         }
-        self.output.metrics.forget_observed();
+        self.output.metrics.forget_rules();
         for (policy, rule) in inputs.observed() {
             self.output.metrics.would_refuse(policy, &rule);
+        }
+        for (namespace, rule) in inputs.denied() {
+            self.output.metrics.denied(namespace, &rule);
         }
         status.conditions = self.output.report.conditions();
         for finding in findings {

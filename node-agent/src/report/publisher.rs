@@ -91,6 +91,7 @@ fn without_times(status: &NodeReportStatus) -> NodeReportStatus {
     still.counters.retain(|name, _| !name.starts_with(PACKETS));
     for scope in &mut still.scopes {
         scope.observed.clear();
+        scope.denied.clear();
     }
     for exit in &mut still.exits {
         exit.last_handshake = None;

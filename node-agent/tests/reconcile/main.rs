@@ -8,6 +8,7 @@
     reason = "in a test, also in its helpers, a value that is not there is a failure"
 )]
 
+mod administrators;
 mod audit;
 mod claim;
 mod death;

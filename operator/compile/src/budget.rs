@@ -112,6 +112,7 @@ fn empty(scope: &mut Scope) {
     scope.way = EgressPath::Blocked {
         reason: BlockedReason::TooLarge,
     };
+    scope.terms.admin.clear();
     scope.terms.rules.clear();
     scope.terms.special_use_exceptions.clear();
     scope.terms.default_action = Access::Deny;

@@ -14,7 +14,9 @@ use crate::lower::{LoweringContext, NodePlan, clients, peers};
 use crate::pins::PinnedKeys;
 use crate::refresh::Validity;
 use crate::remember::remember;
-use crate::resolve::{EgressWait, PolicyPlans, ResolvedExits, ResolvedIsolations, SETTLING};
+use crate::resolve::{
+    AdminTier, EgressWait, PolicyPlans, ResolvedExits, ResolvedIsolations, SETTLING,
+};
 use crate::screen::ScreenedSnapshot;
 use crate::select::Contenders;
 use crate::settled::{NodeOutcome, SettledNode};
@@ -54,6 +56,7 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
     let networks = Networks::new(&snapshot.settings.tunnels.ranges);
     let numbers = Numbers::new(&index, &networks, &mut exits);
     let plans = PolicyPlans::new(&index, &contenders, &exits);
+    let admin = AdminTier::new(&index, contenders.namespaces());
     let assignment = Assignment::new(&index, &contenders, &gate);
     let clients = clients(&plans, &exits, &assignment);
     let peers = peers(&index, &exits, &clients);
@@ -63,6 +66,7 @@ pub fn compile(snapshot: &Snapshot) -> Compilation {
         index: &index,
         exits: &exits,
         plans: &plans,
+        admin: &admin,
         assignment: &assignment,
         keys: &keys,
         networks: &networks,

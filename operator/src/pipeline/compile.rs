@@ -128,10 +128,12 @@ fn snapshot(round: &GatheredRun, now: Timestamp) -> Snapshot {
     Snapshot {
         now,
         definitions: definitions(&inputs.definition, remembered.definition.as_deref()),
+        admin_definition: inputs.admin_definition,
         settings: inputs.settings,
         credentials: inputs.credentials.facts(),
         exits: inputs.exits,
         policies: inputs.policies,
+        cluster_policies: inputs.cluster_policies,
         isolations: inputs.isolations,
         nodes: inputs.nodes,
         pods: inputs.pods,

@@ -5,6 +5,7 @@ use std::fmt;
 pub enum WatchedKind {
     ExitNode,
     EgressPolicy,
+    ClusterEgressPolicy,
     InterfaceIsolation,
     NodeIntent,
     NodeReport,
@@ -22,9 +23,10 @@ pub enum WatchedKind {
 }
 
 impl WatchedKind {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ExitNode,
         Self::EgressPolicy,
+        Self::ClusterEgressPolicy,
         Self::InterfaceIsolation,
         Self::NodeIntent,
         Self::NodeReport,
@@ -51,6 +53,7 @@ impl WatchedKind {
         match self {
             Self::ExitNode => "ExitNode",
             Self::EgressPolicy => "EgressPolicy",
+            Self::ClusterEgressPolicy => "ClusterEgressPolicy",
             Self::InterfaceIsolation => "InterfaceIsolation",
             Self::NodeIntent => "NodeIntent",
             Self::NodeReport => "NodeReport",

@@ -11,5 +11,5 @@ mod watch;
 pub use kinds::WatchedKind;
 pub use object::{InvalidObject, WatchedObject};
 pub use signals::{ReportedNodes, WatchSignals};
-pub(crate) use stores::DEFINITION;
+pub(crate) use stores::{ADMIN_DEFINITION, DEFINITION};
 pub use stores::{WatchedStores, start};

@@ -10,7 +10,9 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::Store;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client, Resource as _};
-use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeReport};
+use postern_crds::{
+    ClusterEgressPolicy, EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeReport,
+};
 
 use super::kinds::WatchedKind;
 use super::lean;
@@ -22,11 +24,15 @@ use crate::metrics::OperatorMetrics;
 /// Name of the definition of policies.
 pub(crate) const DEFINITION: &str = "egresspolicies.postern.dev";
 
+/// Name of the definition of policies of administrators.
+pub(crate) const ADMIN_DEFINITION: &str = "clusteregresspolicies.postern.dev";
+
 /// What the API server shows, as far as the operator reads it.
 #[derive(Clone)]
 pub struct WatchedStores {
     pub exits: Store<WatchedObject<ExitNode>>,
     pub policies: Store<WatchedObject<EgressPolicy>>,
+    pub cluster_policies: Store<WatchedObject<ClusterEgressPolicy>>,
     pub isolations: Store<WatchedObject<InterfaceIsolation>>,
     pub intents: Store<WatchedObject<NodeIntent>>,
     pub reports: Store<WatchedObject<NodeReport>>,
@@ -73,6 +79,16 @@ impl Starter {
                 listed: |_, _| {},
             },
         )
+    }
+
+    /// All objects of a kind, with everything that they hold.
+    fn watch_whole<K>(&mut self, kind: WatchedKind) -> Store<WatchedObject<K>>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + PartialEq,
+        K: serde::de::DeserializeOwned + Send + Sync + 'static,
+    {
+        let api = self.all();
+        self.watch(api, Config::default(), kind, lean::keep)
     }
 
     fn wire<K>(
@@ -126,12 +142,8 @@ pub fn start(
     let stores = WatchedStores {
         exits: starter.watch(starter.all(), all(), WatchedKind::ExitNode, lean::keep),
         policies: starter.watch(starter.all(), all(), WatchedKind::EgressPolicy, lean::keep),
-        isolations: starter.watch(
-            starter.all(),
-            all(),
-            WatchedKind::InterfaceIsolation,
-            lean::keep,
-        ),
+        cluster_policies: starter.watch_whole(WatchedKind::ClusterEgressPolicy),
+        isolations: starter.watch_whole(WatchedKind::InterfaceIsolation),
         intents: starter.wire(
             starter.all(),
             all(),

@@ -2,6 +2,7 @@
 //!
 //! | module | for |
 //! |---|---|
+//! | `admin` | rules of administrators, before those of a policy |
 //! | `allocation` | numbers and names of exits, for the next compile |
 //! | `check` | what a reader of a parsed body may rely on beyond its types |
 //! | `cluster` | what belongs to the cluster: the document for all nodes |
@@ -16,6 +17,7 @@
 //! | `terms` | what the pods of a scope may do |
 //! | `tunnel` | devices and their other ends |
 
+mod admin;
 mod allocation;
 mod check;
 mod cluster;
@@ -30,6 +32,7 @@ mod scope;
 mod terms;
 mod tunnel;
 
+pub use admin::{AdminAction, AdminPolicy, AdminRule};
 pub use allocation::ExitAllocation;
 pub use check::Inconsistency;
 pub use cluster::{

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::admin::AdminPolicy;
 use super::exit::Access;
 use super::rule::Rule;
 use crate::newtypes::Prefix;
@@ -12,6 +13,9 @@ use crate::newtypes::Prefix;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Terms {
+    /// The tier `Admin`: rules that are asked before `rules`, in order; the first match over all of them wins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub admin: Vec<AdminPolicy>,
     /// In order; the first match wins.
     pub rules: Vec<Rule>,
     /// For traffic that no rule names.
@@ -42,6 +46,7 @@ impl Terms {
     #[must_use]
     pub const fn nothing() -> Self {
         Self {
+            admin: Vec::new(),
             rules: Vec::new(),
             default_action: Access::Deny,
             replies: TermsReplies::None,

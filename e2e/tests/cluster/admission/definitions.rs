@@ -8,7 +8,12 @@ use serde_json::{Value, json};
 use crate::admission::cluster::Cluster;
 
 /// Kinds that users write.
-pub(crate) const USERS_KINDS: [&str; 3] = ["EgressPolicy", "ExitNode", "InterfaceIsolation"];
+pub(crate) const USERS_KINDS: [&str; 4] = [
+    "ClusterEgressPolicy",
+    "EgressPolicy",
+    "ExitNode",
+    "InterfaceIsolation",
+];
 
 /// A CEL rule with its place.
 pub(crate) struct Rule {

@@ -1,12 +1,12 @@
 //! What each scope of the body does whose guard the kernel was read for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postern_crds::node_report::{
-    OBSERVED_LISTED, RuleCount, SCOPES_LISTED, ScopePods, ScopePolicy, ScopeReport,
+    DeniedCount, OBSERVED_LISTED, RuleCount, SCOPES_LISTED, ScopePods, ScopePolicy, ScopeReport,
 };
-use postern_intent::Body;
 use postern_intent::body::{EgressPath, PolicyRef, Scope, TermsEnforcement};
+use postern_intent::{Body, Namespace};
 use postern_plan::check::Seal;
 use postern_plan::desired::{AddressClass, names};
 
@@ -24,10 +24,12 @@ impl ReportInputs<'_> {
         let scopes = body.firewall.iter();
         let reports = scopes.filter_map(|scope| self.scope_report(read_back, body, scope));
         let mut reports: Vec<ScopeReport> = reports.take(SCOPES_LISTED).collect();
-        let mut room = OBSERVED_LISTED;
+        let (mut room, mut room_for_denied) = (OBSERVED_LISTED, OBSERVED_LISTED);
         for report in &mut reports {
             report.observed.truncate(room);
             room -= report.observed.len();
+            report.denied.truncate(room_for_denied);
+            room_for_denied -= report.denied.len();
         }
         reports
     }
@@ -45,9 +47,41 @@ impl ReportInputs<'_> {
         each.collect()
     }
 
+    /// What rules of administrators refused, in packets, by the namespace of the pods: those that refused nothing too.
+    #[must_use]
+    pub fn denied(&self) -> Vec<(&Namespace, DeniedCount)> {
+        let body = self.read_back.and_then(ReadBack::body);
+        let scopes = body.into_iter().flat_map(|body| &body.firewall);
+        let each = scopes.flat_map(|scope| {
+            let rules = self.denied_rules(scope).into_iter();
+            rules.map(|rule| (&scope.policy.namespace, rule))
+        });
+        each.collect()
+    }
+
+    fn rule_counters(&self) -> Option<&BTreeMap<String, u64>> {
+        let observed = self.read_back?.observed();
+        Some(&observed.firewall.inet.as_ref()?.counters)
+    }
+
+    fn denied_rules(&self, scope: &Scope) -> Vec<DeniedCount> {
+        let Some(counters) = self.rule_counters() else {
+            return Vec::new();
+        };
+        let policies = scope.terms.admin.iter();
+        let rules = policies.flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)));
+        let found = rules.filter_map(|(policy, rule)| {
+            Some(DeniedCount {
+                policy: policy.name.clone(),
+                rule: rule.name.clone(),
+                packets: *counters.get(&names::denied(&scope.id, policy, rule))?,
+            })
+        });
+        found.collect()
+    }
+
     fn observed_rules(&self, scope: &Scope) -> Vec<RuleCount> {
-        let table = self.read_back.map(|read_back| read_back.observed());
-        let Some(table) = table.and_then(|observed| observed.firewall.inet.as_ref()) else {
+        let Some(counters) = self.rule_counters() else {
             return Vec::new();
         };
         let rules = scope.terms.rules.iter().map(Some).chain([None]);
@@ -55,7 +89,7 @@ impl ReportInputs<'_> {
             let counter = names::observed(&scope.id, rule);
             Some(RuleCount {
                 rule: rule.map(|rule| rule.name.clone()),
-                packets: *table.counters.get(&counter)?,
+                packets: *counters.get(&counter)?,
             })
         });
         found.collect()
@@ -100,6 +134,8 @@ impl ReportInputs<'_> {
         };
         let mut rules = self.observed_rules(scope);
         rules.retain(|rule| rule.packets > 0);
+        let mut denied = self.denied_rules(scope);
+        denied.retain(|rule| rule.packets > 0);
         let exit = match scope.way {
             EgressPath::Tunnel | EgressPath::LocalExit => {
                 scope.exit.as_ref().map(ToString::to_string)
@@ -133,6 +169,7 @@ impl ReportInputs<'_> {
                 unenforceable: unenforceable + passing,
             }),
             observed: rules,
+            denied,
         })
     }
 }

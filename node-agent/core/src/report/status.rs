@@ -128,9 +128,13 @@ impl ReportInputs<'_> {
                 .into_iter()
                 .flatten()
             {
-                // Those of the rules of policies that only observe are in the reports of their scopes.
+                // Those of single rules are in the reports of their scopes.
+                let is_of_rule = |name: &str| {
+                    let starts = [names::OBSERVED, names::DENIED];
+                    starts.iter().any(|start| name.starts_with(start))
+                };
                 let own = table.counters.iter();
-                for (name, packets) in own.filter(|(name, _)| !name.starts_with(names::OBSERVED)) {
+                for (name, packets) in own.filter(|(name, _)| !is_of_rule(name)) {
                     counters.insert(format!("{PACKETS}{name}"), *packets);
                 }
             }

@@ -147,7 +147,7 @@ fn inet() -> Table {
     ];
     Table {
         counters: BTreeSet::from([Counter("hold")]),
-        observed: BTreeSet::from(["observed_eu".to_owned()]),
+        rule_counters: BTreeSet::from(["observed_eu".to_owned()]),
         sets: sets(),
         chains: chains.map(|(name, chain)| (name.to_owned(), chain)).into(),
     }
@@ -173,7 +173,7 @@ fn bridge() -> Table {
     let rule = FirewallRule::to(Target::Drop).when(MatchField::ArpSaddrIp.is("0.0.0.0"));
     Table {
         counters: BTreeSet::new(),
-        observed: BTreeSet::new(),
+        rule_counters: BTreeSet::new(),
         sets: [("bind4", bind4), ("bindnd6", bind6)]
             .map(|(name, set)| (name.to_owned(), set))
             .into(),
@@ -203,7 +203,7 @@ fn arp() -> Table {
     let own = Set::of([KeyType::Ipv4]).with([Element::key([Atom::v4([198, 18, 0, 2].into())])]);
     Table {
         counters: [asked].into(),
-        observed: BTreeSet::new(),
+        rule_counters: BTreeSet::new(),
         sets: BTreeMap::from([("tunaddr4".to_owned(), own)]),
         chains: BTreeMap::from([(
             "asked".to_owned(),

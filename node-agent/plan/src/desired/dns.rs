@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use postern_intent::body::{
-    Access, Body, ExitRoute, Rule, RuleProtocol, Scope, ServedExit, Terms, TermsDnsMode,
-    TermsDnsRefusal, TermsEnforcement,
+    Access, AdminAction, AdminPolicy, Body, ExitRoute, Rule, RuleProtocol, Scope, ServedExit,
+    Terms, TermsDnsMode, TermsDnsRefusal, TermsEnforcement,
 };
 use postern_intent::{Address, ExitName, IfName, NamePattern, Prefix, ScopeId};
 
@@ -336,6 +336,16 @@ pub(super) fn may_ask(terms: &Terms, resolver: SocketAddr, protocol: RuleProtoco
     }
     let private = lan_ranges(family);
     let lan = !within(&private) || terms.lan == Access::Allow;
+    // A private range that a rule names is the policy's permission for that range.
+    let is_private = |range: &Prefix| private.iter().any(|one| one.net().contains(&range.net()));
+    if let Some(rule) = AdminPolicy::first_match(&terms.admin, resolver, protocol) {
+        let mut named = rule.to.iter().filter(|range| range.contains(&address));
+        match rule.action {
+            AdminAction::Allow => return lan || named.any(is_private),
+            AdminAction::Deny => return false,
+            AdminAction::Pass => {}
+        }
+    }
     let names_port = |rule: &Rule| {
         rule.ports.is_empty()
             || rule.ports.iter().any(|range| {
@@ -349,9 +359,6 @@ pub(super) fn may_ask(terms: &Terms, resolver: SocketAddr, protocol: RuleProtoco
             .filter(|range| range.contains(&address))
             .peekable();
         if rule.is_everywhere() || named.peek().is_some() {
-            // A private range that a rule names is the policy's permission for that range.
-            let is_private =
-                |range: &Prefix| private.iter().any(|one| one.net().contains(&range.net()));
             return rule.action == Access::Allow && (lan || named.any(is_private));
         }
     }

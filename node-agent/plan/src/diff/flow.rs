@@ -34,7 +34,8 @@ pub fn cuts(before: &Desired, after: &Desired, body: Option<&Body>) -> Cuts {
     for (address, classified) in &after.classes {
         if let AddressClass::Scope(scope) = &classified.class
             && (changed(names::way_chain(scope))
-                || !keeps(scope) && changed(names::scope_chain(scope)))
+                || !keeps(scope)
+                    && (changed(names::scope_chain(scope)) || changed(names::admin_chain(scope))))
         {
             cuts.entry(*address).or_insert(CutExtent::Outgoing);
         }

@@ -43,8 +43,8 @@ pub struct HookOutcome {
     pub fate: Fate,
     /// Counters that counted it, in order.
     pub counters: Vec<Counter>,
-    /// Counters of what a policy that only observes would refuse, in order.
-    pub observed: Vec<String>,
+    /// Counters of single rules that counted it, in order.
+    pub rule_counters: Vec<String>,
     /// Rules that decided or changed something, in order.
     pub traces: Vec<Trace>,
     /// Where its source is translated to.
@@ -191,7 +191,7 @@ impl HookOutcome {
         Self {
             fate: Fate::Passes,
             counters: Vec::new(),
-            observed: Vec::new(),
+            rule_counters: Vec::new(),
             traces: Vec::new(),
             source: None,
             redirected: None,
@@ -405,7 +405,7 @@ impl<S: HookInput> ChainWalk<'_, S> {
                 Some(ChainVerdict::End(Fate::Passes))
             }
             Target::Count(counter) => {
-                self.outcome.observed.push(counter.clone());
+                self.outcome.rule_counters.push(counter.clone());
                 None
             }
             Target::Mss(_)

@@ -11,8 +11,8 @@ pub struct Passage {
     pub end: PathEnd,
     /// Counters that counted it, in order.
     pub counters: Vec<Counter>,
-    /// Counters of what a policy that only observes would refuse, in order.
-    pub observed: Vec<String>,
+    /// Counters of single rules that counted it, in order.
+    pub rule_counters: Vec<String>,
     /// Rules that decided or changed something, in order.
     pub traces: Vec<Trace>,
 }
@@ -74,7 +74,7 @@ impl Evaluator<'_> {
         let mut passage = Passage {
             end: PathEnd::Dropped,
             counters: Vec::new(),
-            observed: Vec::new(),
+            rule_counters: Vec::new(),
             traces: Vec::new(),
         };
         let mut packet = packet.clone();
@@ -119,7 +119,7 @@ impl Evaluator<'_> {
     ) -> Result<Option<SourceRewrite>, PathEnd> {
         let outcome = self.hook(hook, packet);
         passage.counters.extend(outcome.counters);
-        passage.observed.extend(outcome.observed);
+        passage.rule_counters.extend(outcome.rule_counters);
         passage.traces.extend(outcome.traces);
         match (outcome.fate, outcome.redirected) {
             (Fate::Dropped, _) => Err(PathEnd::Dropped),

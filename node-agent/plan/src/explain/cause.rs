@@ -3,7 +3,9 @@
 use std::fmt;
 
 use postern_intent::ExitName;
-use postern_intent::body::{Access, BlockedReason, EgressPath, Scope, TermsEnforcement};
+use postern_intent::body::{
+    Access, AdminAction, BlockedReason, EgressPath, Scope, TermsEnforcement,
+};
 use serde::Serialize;
 
 use crate::desired::names;
@@ -14,6 +16,17 @@ use crate::ruleset::{Counter, RuleMeaning};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum Cause {
+    /// A rule of an administrator names it, which no policy of a namespace overrides.
+    AdminRule {
+        /// The tier of the rule.
+        tier: &'static str,
+        /// The ClusterEgressPolicy.
+        policy: String,
+        /// The name of the rule; its place from 0 where it has none.
+        rule: String,
+        /// The action of the rule.
+        action: AdminAction,
+    },
     /// A rule of the policy names it.
     PolicyRule {
         /// The policy, `namespace/name`.
@@ -146,6 +159,18 @@ impl Explaining<'_> {
             policy.map(|policy| format!("{}/{}", policy.namespace, policy.name))
         };
         let cause = match meaning {
+            RuleMeaning::AdminRule(place, position) => {
+                let policy = self.scope?.terms.admin.get(place)?;
+                let rule = policy.rules.get(position)?;
+                // What is passed on is decided by a later rule.
+                (rule.action != AdminAction::Pass).then_some(())?;
+                Cause::AdminRule {
+                    tier: "Admin",
+                    policy: policy.name.clone(),
+                    rule: rule.name.clone(),
+                    action: rule.action,
+                }
+            }
             RuleMeaning::PolicyRule(position) => {
                 let rule = self.scope?.terms.rules.get(position)?;
                 Cause::PolicyRule {
@@ -229,6 +254,17 @@ impl Explaining<'_> {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plain = match self {
+            Self::AdminRule {
+                tier,
+                policy,
+                rule,
+                action,
+            } => {
+                return write!(
+                    f,
+                    "rule {rule} of ClusterEgressPolicy {policy}, tier {tier}, says {action}"
+                );
+            }
             Self::PolicyRule {
                 policy,
                 rule,

@@ -4,6 +4,8 @@
 /// neither, so two rules that differ in it alone are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuleMeaning {
+    /// A rule of an administrator: the place of its policy in the scope's terms, and its own in the policy, counted from 0.
+    AdminRule(usize, usize),
     /// A rule of the scope's terms, counted from 0.
     PolicyRule(usize),
     /// The default action of the scope's terms.

@@ -46,8 +46,8 @@ pub struct Ruleset {
 pub struct Table {
     /// Named counters: they survive a change of the rules that use them.
     pub counters: BTreeSet<Counter>,
-    /// Counters of what rules of policies would refuse, where a policy only observes.
-    pub observed: BTreeSet<String>,
+    /// Counters of what single rules refuse: those of administrators, and those of policies that only observe and would refuse it.
+    pub rule_counters: BTreeSet<String>,
     /// Sets and maps by name.
     pub sets: BTreeMap<String, Set>,
     pub chains: BTreeMap<String, Chain>,
@@ -282,7 +282,7 @@ impl Table {
     /// The names of all counters.
     pub fn counter_names(&self) -> impl Iterator<Item = &str> {
         let own = self.counters.iter().map(|counter| counter.0);
-        own.chain(self.observed.iter().map(String::as_str))
+        own.chain(self.rule_counters.iter().map(String::as_str))
     }
 
     /// What an element of one of the table's maps opens: what the chain opens that it leads to.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use postern_intent::body::{BlockedReason, Body, EgressPath};
+use postern_intent::body::{AdminAction, BlockedReason, Body, EgressPath};
 use postern_plan::Desired;
 use postern_plan::desired::names;
 use postern_plan::host::Family;
 use postern_plan::ruleset::{FirewallRule, Match, MatchField, Target};
 
-use crate::fixture::{OwnedInputs, client, external, gateway, scope_id, word};
+use crate::fixture::{OwnedInputs, administrator, client, external, gateway, scope_id, word};
 
 /// The chains that a packet of the scope can come to on its way out, from the scope's own.
 fn reachable(desired: &Desired) -> BTreeSet<String> {
@@ -46,6 +46,12 @@ fn accepts_only_by(desired: &Desired, device: &str) -> bool {
     })
 }
 
+/// The same body with administrators who allow everything.
+fn allowed(mut body: Body) -> Body {
+    body.firewall[0].terms.admin = vec![administrator("all", AdminAction::Allow, &[])];
+    body
+}
+
 /// A world, and the same with everything that a node may lack.
 fn worlds(body: &Body) -> Vec<OwnedInputs> {
     let changes: [fn(&mut OwnedInputs); 5] = [
@@ -70,6 +76,8 @@ fn the_chains_of_a_scope_accept_nothing_but_by_its_exit_whatever_the_node_lacks(
         (client(), "pst-c-eu"),
         (gateway(&[]), "eth0"),
         (external(), "pst-x-eu"),
+        (allowed(client()), "pst-c-eu"),
+        (allowed(gateway(&[])), "eth0"),
     ] {
         for world in worlds(&body) {
             let desired = Desired::from_inputs(&world.inputs());
@@ -91,7 +99,8 @@ fn the_chains_of_a_blocked_scope_and_of_one_without_a_device_accept_nothing() {
     };
     let mut homeless = client();
     homeless.routes.clear();
-    for body in [blocked, homeless] {
+    let bodies = [blocked, homeless].map(|body| [body.clone(), allowed(body)]);
+    for body in bodies.into_iter().flatten() {
         for world in worlds(&body) {
             let desired = Desired::from_inputs(&world.inputs());
             for name in reachable(&desired) {

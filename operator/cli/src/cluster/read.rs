@@ -6,7 +6,7 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Resource, ResourceExt as _};
 use postern_compile::gate::PendingApproval;
 use postern_crds::names::{HELD_ENTRY, MEMORY_CONFIG_MAP};
-use postern_crds::{EgressPolicy, ExitNode, NodeIntent, NodeReport};
+use postern_crds::{ClusterEgressPolicy, EgressPolicy, ExitNode, NodeIntent, NodeReport};
 use serde::de::DeserializeOwned;
 
 use super::ask::ask;
@@ -33,6 +33,8 @@ pub type ReadResult<K> = Result<K, UnreadableObject>;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ClusterObjects {
     pub policies: Vec<ReadResult<EgressPolicy>>,
+    /// None too where the definitions are older than the kind.
+    pub cluster_policies: Vec<ReadResult<ClusterEgressPolicy>>,
     pub exits: Vec<ReadResult<ExitNode>>,
     /// What is published for nodes.
     pub intents: Vec<ReadResult<NodeIntent>>,
@@ -74,6 +76,10 @@ pub(super) async fn objects(seat: &NamespaceClient) -> Result<ClusterObjects, Cl
     Ok(ClusterObjects {
         held: held(seat).await?,
         policies: list(seat).await?,
+        cluster_policies: match list(seat).await {
+            Err(ClusterError::NotDefined { .. }) => Vec::new(),
+            other => other?,
+        },
         exits: list(seat).await?,
         intents: list(seat).await?,
         reports: list(seat).await?,

@@ -11,7 +11,9 @@ use postern_crds::names::{
     AGENT_DAEMON_SET, CTL_FIELD_MANAGER, EGRESS_DEFAULT_LABEL, GROUP, OPERATOR_DEPLOYMENT,
     TUNNEL_DAEMON_SET,
 };
-use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeReport};
+use postern_crds::{
+    ClusterEgressPolicy, EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent, NodeReport,
+};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -54,6 +56,7 @@ pub(super) async fn uninstall_reading(
         tunnels: daemon_set(seat, TUNNEL_DAEMON_SET).await?,
         pods: pods(seat).await?,
         exits: marks::<ExitNode>(seat).await?,
+        cluster_policies: marks::<ClusterEgressPolicy>(seat).await?,
         isolations: marks::<InterfaceIsolation>(seat).await?,
         intents: marks::<NodeIntent>(seat).await?,
         definitions,
@@ -203,6 +206,9 @@ async fn delete(
             delete_in(Api::<EgressPolicy>::namespaced(all(), namespace), object).await
         }
         RemovedKind::ExitNode => delete_in(Api::<ExitNode>::all(all()), object).await,
+        RemovedKind::ClusterEgressPolicy => {
+            delete_in(Api::<ClusterEgressPolicy>::all(all()), object).await
+        }
         RemovedKind::InterfaceIsolation => {
             delete_in(Api::<InterfaceIsolation>::all(all()), object).await
         }

@@ -9,7 +9,7 @@ use super::finding::Gravity::{Blocked, Degraded, Notice, Open};
 type ReasonGroup = (&'static [Reason], Gravity, &'static str);
 
 /// Every reason belongs to one group; a test compares the groups with the reasons.
-const GROUPS: [ReasonGroup; 45] = [
+const GROUPS: [ReasonGroup; 46] = [
     (
         &[R::FailedOpen],
         Open,
@@ -253,6 +253,11 @@ const GROUPS: [ReasonGroup; 45] = [
         &[R::Observing],
         Notice,
         "look at what the reports of the nodes count under observed, then write enforcement: Enforce",
+    ),
+    (
+        &[R::Ungoverned],
+        Notice,
+        "write an EgressPolicy for these pods, or label their namespaces postern.dev/egress-default: deny",
     ),
     (
         &[R::Overridden, R::Unused],

@@ -21,6 +21,12 @@ const OF_POLICIES: [ConditionType; 5] = [
     ConditionType::FullyEnforced,
 ];
 
+const OF_CLUSTER_POLICIES: [ConditionType; 3] = [
+    ConditionType::Accepted,
+    ConditionType::Programmed,
+    ConditionType::FullyEnforced,
+];
+
 const OF_EXITS: [ConditionType; 5] = [
     ConditionType::Accepted,
     ConditionType::ResolvedRefs,
@@ -45,6 +51,21 @@ pub(super) fn findings(snapshot: &DoctorSnapshot) -> Vec<DoctorFinding> {
         let unseen = LineFinding::unseen(status.observed_generation, conditions.all);
         of_conditions(("EgressPolicy", &name), unseen, &conditions, &OF_POLICIES)
     });
+    let tiers = snapshot.objects.cluster_policies.iter().flat_map(|policy| {
+        let kind = "ClusterEgressPolicy";
+        let policy = match policy {
+            Ok(policy) => policy,
+            Err(bad) => return vec![unreadable(kind, bad)],
+        };
+        let name = policy.metadata.name.clone().unwrap_or_default();
+        let status = policy.status.clone().unwrap_or_default();
+        let conditions = Conditions {
+            all: &status.conditions,
+            generation: policy.metadata.generation,
+        };
+        let unseen = LineFinding::unseen(status.observed_generation, conditions.all);
+        of_conditions((kind, &name), unseen, &conditions, &OF_CLUSTER_POLICIES)
+    });
     let exits = snapshot.objects.exits.iter().flat_map(|exit| {
         let exit = match exit {
             Ok(exit) => exit,
@@ -59,7 +80,11 @@ pub(super) fn findings(snapshot: &DoctorSnapshot) -> Vec<DoctorFinding> {
         let unseen = LineFinding::unseen(status.observed_generation, conditions.all);
         of_conditions(("ExitNode", &name), unseen, &conditions, &OF_EXITS)
     });
-    policies.chain(exits).chain(held(snapshot)).collect()
+    policies
+        .chain(tiers)
+        .chain(exits)
+        .chain(held(snapshot))
+        .collect()
 }
 
 pub(super) fn unreadable(kind: &'static str, bad: &UnreadableObject) -> DoctorFinding {

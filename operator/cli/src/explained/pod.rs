@@ -152,6 +152,7 @@ fn snapshot(view: &PodView, pod: &SnapshotPod, now: Timestamp) -> (Snapshot, Vec
         settings: CompilerSettings::default(),
         exits: Vec::new(),
         policies,
+        cluster_policies: Vec::new(),
         isolations: Vec::new(),
         nodes: Vec::new(),
         pods: vec![pod.clone()],
@@ -167,6 +168,7 @@ fn snapshot(view: &PodView, pod: &SnapshotPod, now: Timestamp) -> (Snapshot, Vec
         memory: CompilerMemory::default(),
         approvals: Vec::new(),
         definitions: Definitions::Serving,
+        admin_definition: Definitions::Serving,
     };
     (snapshot, missed)
 }

@@ -98,6 +98,7 @@ impl FileInputs {
             .policies
             .iter()
             .map(|object| intake::policy(object, &settings.ceiling));
+        let tiers = objects.cluster_policies.iter().map(intake::cluster_policy);
         let credentials = objects.credentials;
         let snapshot = Snapshot {
             now,
@@ -108,6 +109,7 @@ impl FileInputs {
                 .map(intake::exit)
                 .collect::<Result<_, _>>()?,
             policies: policies.collect::<Result<_, _>>()?,
+            cluster_policies: tiers.collect::<Result<_, _>>()?,
             isolations: objects
                 .isolations
                 .iter()
@@ -134,6 +136,7 @@ impl FileInputs {
             memory: known.state.memory.clone(),
             approvals,
             definitions: Definitions::Serving,
+            admin_definition: Definitions::Serving,
             settings,
         };
         Ok(Self {

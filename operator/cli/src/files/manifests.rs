@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1;
 use postern_compile::publish::CredentialStore;
 use postern_crds::names::SYSTEM_NAMESPACE;
-use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation};
+use postern_crds::{ClusterEgressPolicy, EgressPolicy, ExitNode, InterfaceIsolation};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -22,6 +22,7 @@ use crate::schema::{SchemaError, judge, prune};
 pub struct ManifestObjects {
     pub exits: Vec<ExitNode>,
     pub policies: Vec<EgressPolicy>,
+    pub cluster_policies: Vec<ClusterEgressPolicy>,
     pub isolations: Vec<InterfaceIsolation>,
     pub nodes: Vec<v1::Node>,
     pub pods: Vec<v1::Pod>,
@@ -83,6 +84,9 @@ impl ManifestObjects {
         match kind.as_str() {
             "ExitNode" if of(own) => self.exits.push(document.parse(&kind)?),
             "EgressPolicy" if of(own) => self.policies.push(document.parse(&kind)?),
+            "ClusterEgressPolicy" if of(own) => {
+                self.cluster_policies.push(document.parse(&kind)?);
+            }
             "InterfaceIsolation" if of(own) => self.isolations.push(document.parse(&kind)?),
             "Node" if of("v1") => self.nodes.push(document.parse(&kind)?),
             "Pod" if of("v1") => self.pods.push(document.parse(&kind)?),

@@ -16,6 +16,7 @@ use crate::full_name::full_name;
 pub enum RemovedKind {
     EgressPolicy,
     ExitNode,
+    ClusterEgressPolicy,
     InterfaceIsolation,
     NodeIntent,
     NodeReport,
@@ -144,6 +145,10 @@ fn objects(reading: &UninstallReading) -> Vec<RemovalAct> {
         })
         .collect();
     delete(RemovedKind::ExitNode, &reading.exits)
+        .chain(delete(
+            RemovedKind::ClusterEgressPolicy,
+            &reading.cluster_policies,
+        ))
         .chain(delete(RemovedKind::InterfaceIsolation, &reading.isolations))
         .chain(delete(RemovedKind::NodeIntent, &reading.intents))
         .chain(delete(RemovedKind::NodeReport, &reports))

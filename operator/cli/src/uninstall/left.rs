@@ -44,6 +44,7 @@ pub fn left(step: UninstallStep, reading: &UninstallReading, now: Timestamp) -> 
             let reports = reading.reports.iter();
             let reports = reports.map(|report| format!("NodeReport {} is there", node_of(report)));
             there("ExitNode", &reading.exits)
+                .chain(there("ClusterEgressPolicy", &reading.cluster_policies))
                 .chain(there("InterfaceIsolation", &reading.isolations))
                 .chain(there("NodeIntent", &reading.intents))
                 .chain(reports)

@@ -31,6 +31,7 @@ pub struct UninstallReading {
     /// Pods of the namespace that belong to Postern, also those that clean up.
     pub pods: Vec<Pod>,
     pub exits: Vec<ObjectMark>,
+    pub cluster_policies: Vec<ObjectMark>,
     pub isolations: Vec<ObjectMark>,
     pub intents: Vec<ObjectMark>,
     /// Definitions of the group.

@@ -42,6 +42,7 @@ const OF_POLICIES: [&str; 5] = [
     "Ready",
     "FullyEnforced",
 ];
+const OF_CLUSTER_POLICIES: [&str; 3] = ["Accepted", "Programmed", "FullyEnforced"];
 const OF_EXITS: [&str; 5] = [
     "Accepted",
     "ResolvedRefs",
@@ -68,6 +69,18 @@ fn policy(but: Option<(&str, &str)>) -> Value {
             "route": {"type": "Exit", "exitNodes": [{"name": "eu"}]},
         },
         "status": {"conditions": conditions(&OF_POLICIES, but)},
+    })
+}
+
+fn administrators(but: Option<(&str, &str)>) -> Value {
+    json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "ClusterEgressPolicy",
+        "metadata": {"name": "company", "generation": 2},
+        "spec": {
+            "tier": "Admin", "priority": 10, "subject": {"namespaces": {}},
+            "rules": [{"action": "Deny", "to": [{"cidr": "198.51.100.0/24"}]}],
+        },
+        "status": {"conditions": conditions(&OF_CLUSTER_POLICIES, but)},
     })
 }
 
@@ -116,6 +129,7 @@ fn good() -> DoctorSnapshot {
     DoctorSnapshot {
         objects: ClusterObjects {
             policies: vec![object(policy(None))],
+            cluster_policies: vec![object(administrators(None))],
             exits: vec![object(exit(None))],
             intents: vec![object(intent("n1"))],
             reports: vec![object(report("n1", None))],
@@ -152,6 +166,18 @@ fn where_nothing_is_wrong_nothing_is_found() {
     assert_eq!(report.findings, []);
     assert!(report.is_well());
     assert_eq!(report.table(), "nothing is wrong");
+}
+
+#[test]
+fn a_policy_of_administrators_that_is_refused_or_asked_for_too_few_pods_is_found() {
+    for (kind, reason, gravity) in [
+        ("Accepted", "NotImplemented", Blocked),
+        ("FullyEnforced", "Ungoverned", Notice),
+    ] {
+        let mut snapshot = good();
+        snapshot.objects.cluster_policies = vec![object(administrators(Some((kind, reason))))];
+        assert_only(&snapshot, gravity, reason, "ClusterEgressPolicy company");
+    }
 }
 
 #[test]

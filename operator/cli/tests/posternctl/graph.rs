@@ -60,6 +60,7 @@ fn objects() -> ClusterObjects {
             )),
             object(policy("lab", "lost", &missing, &Value::Null)),
         ],
+        cluster_policies: Vec::new(),
         exits: vec![
             object(exit(
                 "vpn",

@@ -19,6 +19,7 @@ mod packet;
 mod packet_agrees;
 mod packet_cluster;
 mod packet_short;
+mod packet_tiers;
 mod plan;
 mod publish;
 mod samples;

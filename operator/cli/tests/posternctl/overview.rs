@@ -88,6 +88,7 @@ const LATELY: &str = "2026-11-23T03:59:30.000000Z";
 fn good() -> ClusterObjects {
     ClusterObjects {
         policies: vec![object(policy("crawler", 2, &[]))],
+        cluster_policies: Vec::new(),
         exits: vec![object(exit())],
         intents: vec![object(intent(9))],
         reports: vec![object(report(9, LATELY, &[]))],

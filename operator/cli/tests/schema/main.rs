@@ -14,7 +14,12 @@ mod samples;
 use posternctl::schema::{judge, prune};
 use serde_json::{Value, json};
 
-const KINDS: [&str; 3] = ["ExitNode", "EgressPolicy", "InterfaceIsolation"];
+const KINDS: [&str; 4] = [
+    "ExitNode",
+    "EgressPolicy",
+    "ClusterEgressPolicy",
+    "InterfaceIsolation",
+];
 
 #[test]
 fn right_objects_are_taken_and_what_an_operator_answered_is_not_judged() {

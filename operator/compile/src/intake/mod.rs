@@ -1,6 +1,7 @@
 //! From Kubernetes objects to what the compiler reads: parsed once, judged once. A caller that has objects, from an API
 //! server or from files, comes through here.
 
+mod cluster_policy;
 mod error;
 mod exit;
 mod isolation;
@@ -9,6 +10,7 @@ mod objects;
 mod policy;
 mod report;
 
+pub use cluster_policy::cluster_policy;
 pub use error::IntakeError;
 pub use exit::{exit, exit_of};
 pub use isolation::isolation;

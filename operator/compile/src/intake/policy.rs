@@ -73,6 +73,7 @@ fn terms(object: &EgressPolicy) -> Result<PolicyTerms, SpecRefusal> {
         .enumerate()
         .map(|(position, written)| rule(position, written));
     let terms = Terms {
+        admin: Vec::new(),
         rules: rules.collect::<Result<_, _>>()?,
         default_action: action(spec.default_action),
         replies: match spec.inbound.replies {
@@ -321,7 +322,12 @@ fn rule(position: usize, written: &crd::PolicyRule) -> Result<Rule, SpecRefusal>
             "{field}: name to, ports or both; to: 0.0.0.0/0 and ::/0 mean every destination"
         )));
     }
-    let (cidrs, names) = destinations(&field, written)?;
+    let (cidrs, names) = destinations(&field, &written.to)?;
+    if !names.is_empty() && written.action == crd::Action::Deny {
+        return Err(invalid(format!(
+            "{field}: a name can only be allowed, because a denied name is still reachable by its address"
+        )));
+    }
     let to = cidrs
         .into_iter()
         .map(|cidr| prefix(&format!("{field}.to"), cidr));
@@ -340,15 +346,15 @@ fn rule(position: usize, written: &crd::PolicyRule) -> Result<Rule, SpecRefusal>
 
 /// Prefixes and names of a rule. The schema refuses an entry that is both or neither; a manifest that never met an API server
 /// would open everything by saying nothing.
-fn destinations<'a>(
+pub(super) fn destinations<'a>(
     field: &str,
-    written: &'a crd::PolicyRule,
+    written: &'a [crd::Destination],
 ) -> Result<(Vec<&'a str>, Vec<NamePattern>), SpecRefusal> {
-    if written.to.is_empty() {
+    if written.is_empty() {
         return Ok((EVERYWHERE.to_vec(), Vec::new()));
     }
     let (mut cidrs, mut names) = (Vec::new(), BTreeSet::new());
-    for destination in &written.to {
+    for destination in written {
         match (&destination.cidr, &destination.fqdn) {
             (Some(cidr), None) => cidrs.push(cidr.as_str()),
             (None, Some(fqdn)) => {
@@ -360,11 +366,6 @@ fn destinations<'a>(
                 )));
             }
         }
-    }
-    if !names.is_empty() && written.action == crd::Action::Deny {
-        return Err(invalid(format!(
-            "{field}: a name can only be allowed, because a denied name is still reachable by its address"
-        )));
     }
     Ok((cidrs, names.into_iter().collect()))
 }
@@ -389,7 +390,7 @@ fn check_names(terms: &Terms) -> Result<(), SpecRefusal> {
 }
 
 /// The schema refuses these too; a manifest that never met an API server would open more than it says.
-fn ports(field: &str, written: &crd::PortRange) -> Result<RulePortRange, SpecRefusal> {
+pub(super) fn ports(field: &str, written: &crd::PortRange) -> Result<RulePortRange, SpecRefusal> {
     let protocol = match written.protocol {
         crd::Protocol::TCP => RuleProtocol::Tcp,
         crd::Protocol::UDP => RuleProtocol::Udp,

@@ -1,9 +1,10 @@
 //! Scopes: the rules in force for each policy with a pod on the node.
 
-use postern_intent::body::{Access, EgressPath, Scope};
+use postern_intent::body::{Access, EgressPath, Scope, Terms};
 
 use super::node::ScopePlan;
 use super::{LoweringContext, NodePlan, digest};
+use crate::resolve::denied_upstreams;
 
 /// The scopes of a node, by id.
 pub(crate) fn lower(context: &LoweringContext<'_>, plan: &NodePlan<'_>) -> Vec<Scope> {
@@ -19,6 +20,8 @@ pub(crate) fn lower(context: &LoweringContext<'_>, plan: &NodePlan<'_>) -> Vec<S
 fn lower_scope(context: &LoweringContext<'_>, scope: &ScopePlan<'_>) -> Scope {
     let mut terms = scope.plan.terms.clone();
     terms.lan = both(terms.lan, exit_lan(context, scope));
+    terms.admin = context.admin.of(&scope.plan.policy.namespace).to_vec();
+    without_denied_upstreams(context, &mut terms);
     Scope {
         id: scope.id.clone(),
         digest: digest::none(),
@@ -27,6 +30,18 @@ fn lower_scope(context: &LoweringContext<'_>, scope: &ScopePlan<'_>) -> Scope {
         way: scope.way,
         failure: scope.plan.failure,
         terms,
+    }
+}
+
+/// The forwarder of the node asks the resolvers of a policy for its pods: what an administrator denies the pods, it asks for none of
+/// them. Without any left, the resolvers of the setting are asked.
+fn without_denied_upstreams(context: &LoweringContext<'_>, terms: &mut Terms) {
+    let setting = &context.index.snapshot.settings.dns_upstreams;
+    let denied = denied_upstreams(setting, &terms.admin, terms);
+    let upstreams = &mut terms.dns.upstreams;
+    upstreams.retain(|one| !denied.contains(one));
+    if upstreams.is_empty() {
+        upstreams.clone_from(setting);
     }
 }
 

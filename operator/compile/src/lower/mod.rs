@@ -20,7 +20,7 @@ use crate::allocate::{Hosts, Networks, Numbers};
 use crate::assign::Assignment;
 use crate::index::Index;
 use crate::pins::PinnedKeys;
-use crate::resolve::{PolicyPlans, ResolvedExits, ResolvedIsolations};
+use crate::resolve::{AdminTier, PolicyPlans, ResolvedExits, ResolvedIsolations};
 
 pub(crate) use node::{NodePlan, clients, peers};
 
@@ -29,6 +29,7 @@ pub(crate) struct LoweringContext<'a> {
     pub(crate) index: &'a Index<'a>,
     pub(crate) exits: &'a ResolvedExits<'a>,
     pub(crate) plans: &'a PolicyPlans,
+    pub(crate) admin: &'a AdminTier<'a>,
     pub(crate) assignment: &'a Assignment<'a>,
     pub(crate) keys: &'a PinnedKeys,
     pub(crate) networks: &'a Networks,

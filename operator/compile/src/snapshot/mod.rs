@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows a client or a Kubernetes type; [`crate::intake`] makes these values from objects.
 
+mod cluster_policy;
 mod exit;
 mod isolation;
 mod memory;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use postern_intent::{ClusterDocument, NodeDocument, NodeName};
 
+pub use cluster_policy::SnapshotClusterPolicy;
 pub use exit::{
     CredentialFacts, ExitNamespaces, ExitSwitch, ExitTerms, ExternalTerms, SelectedGateway,
     SnapshotExit,
@@ -47,6 +49,7 @@ pub struct Snapshot {
     pub settings: CompilerSettings,
     pub exits: Vec<SnapshotExit>,
     pub policies: Vec<SnapshotPolicy>,
+    pub cluster_policies: Vec<SnapshotClusterPolicy>,
     pub isolations: Vec<SnapshotIsolation>,
     pub nodes: Vec<SnapshotNode>,
     /// All pods that are bound to a node and have not finished.
@@ -75,9 +78,11 @@ pub struct Snapshot {
     pub approvals: Vec<Approval>,
     /// Whether the policies' own definition is there.
     pub definitions: Definitions,
+    /// Whether the definition of policies of administrators is there.
+    pub admin_definition: Definitions,
 }
 
-/// The state of the policies' CustomResourceDefinition: when it is deleted, every policy is deleted with it.
+/// The state of a CustomResourceDefinition of policies: when it is deleted, every policy is deleted with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Definitions {
     #[default]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use postern_crds::cluster_egress_policy::{GovernedPods, NamespaceCounts};
 use postern_crds::conditions::Finding;
 use postern_crds::egress_policy::NodeCounts;
 use postern_crds::exit_node::GatewayRole;
@@ -17,7 +18,7 @@ use crate::assign::PolicyPodCounts;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {
-    /// `ExitNode`, `EgressPolicy`, `InterfaceIsolation` or `Node`.
+    /// `ExitNode`, `EgressPolicy`, `ClusterEgressPolicy`, `InterfaceIsolation` or `Node`.
     pub kind: &'static str,
     /// Its namespace, if its kind has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,6 +47,11 @@ pub enum Detail {
         /// Its gateways, the active one first.
         gateways: Vec<GatewayLine>,
         clients: ExitClientCounts,
+    },
+    ClusterPolicy {
+        namespaces: NamespaceCounts,
+        pods: GovernedPods,
+        nodes: NodeCounts,
     },
     Isolation {
         nodes: IsolationCounts,

@@ -1,5 +1,6 @@
 //! The verdict on each resource: conditions and counts, as values. The caller writes them.
 
+mod cluster_policy;
 mod detail;
 mod exceptions;
 mod exit;

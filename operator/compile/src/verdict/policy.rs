@@ -11,7 +11,7 @@ use crate::assign::PolicyPodCounts;
 use crate::first_names;
 use crate::gate::{ApprovalSubject, ReleaseGate};
 use crate::lower::LoweringContext;
-use crate::resolve::{ExitState, PlannedPath, TermsSource};
+use crate::resolve::{ExitState, PlannedPath, TermsSource, denied_upstreams};
 use crate::settled::SettledNode;
 use crate::snapshot::SnapshotPolicy;
 
@@ -305,6 +305,17 @@ fn leaving(
         parts.push(format!(
             "names outside of the cluster are refused on {nodes}. {sentence}"
         ));
+    }
+    if let Some(plan) = context.plans.get(&policy.uid) {
+        let setting = &context.index.snapshot.settings.dns_upstreams;
+        let admin = context.admin.of(&policy.key.namespace);
+        let denied = denied_upstreams(setting, admin, &plan.terms);
+        if !denied.is_empty() {
+            parts.push(format!(
+                "a ClusterEgressPolicy denies {}, which dns.upstreams names, and the forwarder does not ask it",
+                first_names(&denied)
+            ));
+        }
     }
     let exceptions = context.plans.get(&policy.uid);
     let exceptions = exceptions.map_or(&[][..], |plan| &plan.terms.special_use_exceptions);

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use postern_intent::NodeName;
 
-use super::{Verdict, exit, isolation, node, policy, policy_reading};
+use super::{Verdict, cluster_policy, exit, isolation, node, policy, policy_reading};
 use crate::gate::ReleaseGate;
 use crate::lower::LoweringContext;
 use crate::settled::SettledNode;
 use crate::shared::SettledCluster;
 
-/// Verdicts on every exit, policy, isolation and node, in this order and by name.
+/// Verdicts on every exit, policy, policy of administrators, isolation and node, in this order and by name.
 pub(crate) fn verdicts(
     context: &LoweringContext<'_>,
     gate: &ReleaseGate,
@@ -28,6 +28,11 @@ pub(crate) fn verdicts(
         let seen = seen.remove(&policy.uid).unwrap_or_default();
         policy::verdict(context, gate, settled, seen, policy)
     });
+    let mut tiers: Vec<_> = context.index.snapshot.cluster_policies.iter().collect();
+    tiers.sort_by_key(|one| &one.name);
+    let tiers = tiers
+        .into_iter()
+        .map(|one| cluster_policy::verdict(context, settled, one));
     let nodes = settled
         .iter()
         .map(|(node, of_node)| node::verdict(context, settled, cluster, (node, of_node)));
@@ -38,6 +43,7 @@ pub(crate) fn verdicts(
         .map(|one| isolation::verdict(context, settled, one));
     exits
         .chain(policies)
+        .chain(tiers)
         .chain(isolations)
         .chain(nodes)
         .collect()

@@ -22,5 +22,6 @@ mod restored;
 mod scenarios;
 mod screened;
 mod shared;
+mod tiers;
 mod unpublished;
 mod world;

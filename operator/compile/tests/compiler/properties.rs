@@ -54,6 +54,7 @@ fn reversed(snapshot: &Snapshot) -> Snapshot {
     let mut other = snapshot.clone();
     other.exits.reverse();
     other.policies.reverse();
+    other.cluster_policies.reverse();
     other.nodes.reverse();
     other.pods.reverse();
     other.namespaces.reverse();

@@ -1,7 +1,7 @@
 //! What is gone may have gone with something else: a namespace or the definition, whose own watch has not said so yet.
 //! Watches of different kinds keep no order among each other, so objects are read from the API server before anything loosens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1;
@@ -11,7 +11,11 @@ use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 use postern_apiserver::{ApiError, ApiVerb, Failure, within};
 use postern_compile::intake;
-use postern_compile::snapshot::{CompilerMemory, Labels, Lifecycle, SnapshotNamespace};
+use postern_compile::snapshot::{
+    CompilerMemory, Definitions, Labels, Lifecycle, SnapshotNamespace,
+};
+use postern_crds::cluster_egress_policy::Tier;
+use postern_intent::NodeDocument;
 
 use super::definition::PolicyDefinition;
 use super::inputs::ClusterInputs;
@@ -19,7 +23,7 @@ use crate::lease::LEASE;
 use crate::pipeline::error::PipelineError;
 use crate::pipeline::gathered::GatheredState;
 use crate::pipeline::memory::MemoryContents;
-use crate::watches::DEFINITION;
+use crate::watches::{ADMIN_DEFINITION, DEFINITION};
 
 /// Objects as the API server has them, not as a watch has shown them.
 #[derive(Debug, Clone)]
@@ -50,6 +54,28 @@ pub(super) fn is_doubtful(inputs: &ClusterInputs, memory: &CompilerMemory) -> bo
             .any(|namespace| namespace.name == *name && namespace.denies())
     };
     gone || memory.deny.iter().any(|name| !denying(name))
+}
+
+/// Does a published document carry rules of administrators whose policy is gone, so that they could go with its definition?
+pub(super) fn lacks_administrators<'a>(
+    published: impl Iterator<Item = &'a NodeDocument>,
+    inputs: &ClusterInputs,
+) -> bool {
+    let admin = inputs.cluster_policies.iter();
+    let admin = admin.filter(|policy| policy.tier == Tier::Admin);
+    let there: BTreeSet<&str> = admin.map(|policy| policy.name.as_str()).collect();
+    let scopes = published.flat_map(|document| &document.firewall);
+    let mut carried = scopes.flat_map(|scope| &scope.terms.admin);
+    carried.any(|policy| !there.contains(policy.name.as_str()))
+}
+
+/// Whether the definition of policies of administrators is there, as the API server has it.
+///
+/// # Errors
+/// [`PipelineError::Api`].
+pub(super) async fn confirm_administrators(client: &Client) -> Result<Definitions, PipelineError> {
+    let found = ask_definition(client, ADMIN_DEFINITION).await;
+    Ok(found.map_err(PipelineError::Api)?.state)
 }
 
 /// Is something gone that was still there, or not yet asked about, at the last compile?
@@ -89,7 +115,8 @@ pub async fn confirm(
     let lease = lease.map_err(PipelineError::Api)?;
     let lease = lease.and_then(|lease| lease.metadata.resource_version);
     refuse_older("leases", lease.as_deref(), known.lease)?;
-    let definition = ask_definition(client).await.map_err(PipelineError::Api)?;
+    let definition = ask_definition(client, DEFINITION).await;
+    let definition = definition.map_err(PipelineError::Api)?;
     let api: Api<v1::Namespace> = Api::all(client.clone());
     let everything = ListParams::default();
     let request = api.list_metadata(&everything);
@@ -124,10 +151,10 @@ fn refuse_older(
     }
 }
 
-async fn ask_definition(client: &Client) -> Result<PolicyDefinition, ApiError> {
+async fn ask_definition(client: &Client, name: &str) -> Result<PolicyDefinition, ApiError> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let request = definitions.get_metadata(DEFINITION);
-    match within(ApiVerb::Get, "the definition of policies", request).await {
+    let request = definitions.get_metadata(name);
+    match within(ApiVerb::Get, "a definition of policies", request).await {
         Ok(found) => Ok(PolicyDefinition::of(Some(&found.metadata))),
         Err(error) if error.failure() == Failure::Missing => Ok(PolicyDefinition::of(None)),
         Err(error) => Err(error),

@@ -11,8 +11,8 @@ use postern_compile::gate::Approval;
 use postern_compile::intake;
 use postern_compile::publish::CredentialStore;
 use postern_compile::snapshot::{
-    CompilerSettings, SnapshotExit, SnapshotIsolation, SnapshotNamespace, SnapshotNode,
-    SnapshotPod, SnapshotPolicy, SnapshotReport, SnapshotService,
+    CompilerSettings, Definitions, SnapshotClusterPolicy, SnapshotExit, SnapshotIsolation,
+    SnapshotNamespace, SnapshotNode, SnapshotPod, SnapshotPolicy, SnapshotReport, SnapshotService,
 };
 use postern_crds::conditions::{ConditionType, is_true};
 use postern_crds::names::APPROVALS_CONFIG_MAP;
@@ -42,6 +42,7 @@ pub struct ClusterInputs {
     /// Credentials of external exits.
     pub credentials: CredentialStore,
     pub policies: Vec<SnapshotPolicy>,
+    pub cluster_policies: Vec<SnapshotClusterPolicy>,
     pub isolations: Vec<SnapshotIsolation>,
     pub nodes: Vec<SnapshotNode>,
     /// All pods that are bound.
@@ -60,6 +61,8 @@ pub struct ClusterInputs {
     pub approvals: Vec<Approval>,
     /// The definition of policies.
     pub definition: PolicyDefinition,
+    /// The state of the definition of policies of administrators, asked for where one of them is gone.
+    pub admin_definition: Definitions,
     /// What cannot be read.
     pub problems: Vec<ReadProblem>,
 }
@@ -86,6 +89,7 @@ pub(super) fn gather(
         exits: exits(stores, &mut problems),
         credentials: CredentialStore::default(),
         policies: policies(stores, &settings, &mut problems),
+        cluster_policies: cluster_policies(stores, &mut problems),
         isolations: isolations(stores, &mut problems),
         nodes,
         pods: pods(stores, &mut problems),
@@ -97,6 +101,7 @@ pub(super) fn gather(
         sealed: holding(stores, ConditionType::FailClosed),
         approvals,
         definition,
+        admin_definition: Definitions::Serving,
         settings,
         problems,
     }
@@ -155,6 +160,18 @@ fn policies(
         rescue: poison::policy,
     };
     take(&stores.policies, &taking, problems)
+}
+
+fn cluster_policies(
+    stores: &WatchedStores,
+    problems: &mut Vec<ReadProblem>,
+) -> Vec<SnapshotClusterPolicy> {
+    let taking = ObjectIntake {
+        kind: WatchedKind::ClusterEgressPolicy,
+        read: intake::cluster_policy,
+        rescue: poison::cluster_policy,
+    };
+    take(&stores.cluster_policies, &taking, problems)
 }
 
 fn isolations(stores: &WatchedStores, problems: &mut Vec<ReadProblem>) -> Vec<SnapshotIsolation> {
@@ -250,6 +267,7 @@ pub(crate) fn sizes(stores: &WatchedStores) -> Vec<(WatchedKind, usize, usize)> 
     vec![
         size(WatchedKind::ExitNode, &stores.exits),
         size(WatchedKind::EgressPolicy, &stores.policies),
+        size(WatchedKind::ClusterEgressPolicy, &stores.cluster_policies),
         size(WatchedKind::InterfaceIsolation, &stores.isolations),
         size(WatchedKind::NodeIntent, &stores.intents),
         size(WatchedKind::NodeReport, &stores.reports),

@@ -5,9 +5,10 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use postern_compile::intake::exit_of;
 use postern_compile::snapshot::{
-    Labels, Lifecycle, ParsedSelector, PolicyKey, SnapshotExit, SnapshotIsolation,
-    SnapshotNamespace, SnapshotPolicy, SpecRefusal,
+    Labels, Lifecycle, ParsedSelector, PolicyKey, SnapshotClusterPolicy, SnapshotExit,
+    SnapshotIsolation, SnapshotNamespace, SnapshotPolicy, SpecRefusal,
 };
+use postern_crds::cluster_egress_policy::Tier;
 use postern_crds::names::{EGRESS_DEFAULT_LABEL, EGRESS_DENY};
 use serde_json::Value;
 
@@ -58,6 +59,31 @@ pub(super) fn exit(poison: &InvalidObject) -> Option<SnapshotExit> {
     Some(exit_of(name, &poison.metadata, Err(refusal(poison))))
 }
 
+/// One that cannot be read is asked first: no other policy of the tier allows what it may deny.
+pub(super) fn cluster_policy(poison: &InvalidObject) -> Option<SnapshotClusterPolicy> {
+    let spec = poison.raw.get("spec").unwrap_or(&Value::Null);
+    let namespaces = spec
+        .pointer("/subject/namespaces")
+        .cloned()
+        .and_then(|written| serde_json::from_value::<LabelSelector>(written).ok())
+        .and_then(|written| ParsedSelector::try_from(written).ok())
+        .unwrap_or_else(ParsedSelector::everything);
+    let priority = spec.get("priority").and_then(Value::as_i64);
+    let tier = spec.get("tier").cloned();
+    Some(SnapshotClusterPolicy {
+        name: poison.metadata.name.clone()?,
+        generation: generation(poison),
+        tier: tier
+            .and_then(|written| serde_json::from_value(written).ok())
+            .unwrap_or(Tier::Admin),
+        priority: priority
+            .and_then(|number| i32::try_from(number).ok())
+            .unwrap_or(i32::MIN),
+        namespaces,
+        rules: Err(refusal(poison)),
+    })
+}
+
 pub(super) fn isolation(poison: &InvalidObject) -> Option<SnapshotIsolation> {
     Some(SnapshotIsolation {
         name: poison.metadata.name.clone()?,
@@ -94,7 +120,7 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
     use serde_json::{Value, json};
 
-    use super::{namespace, policy};
+    use super::{Tier, cluster_policy, namespace, policy};
     use crate::watches::InvalidObject;
 
     fn poison(spec: &Value) -> InvalidObject {
@@ -142,6 +168,18 @@ mod tests {
     fn a_priority_that_cannot_be_read_is_the_highest() {
         let found = policy(&poison(&json!({"priority": "much"}))).expect("a policy");
         assert_eq!(found.priority, i32::MAX);
+    }
+
+    #[test]
+    fn a_policy_of_administrators_that_cannot_be_read_is_asked_first_for_its_subject_or_everybody()
+    {
+        let written = json!({"tier": "Admin", "priority": 7, "subject": {"namespaces": {"matchLabels": {"app": "a"}}}});
+        let found = cluster_policy(&poison(&written)).expect("a policy");
+        assert_eq!((found.priority, found.rules.is_err()), (7, true));
+        assert!(found.namespaces.matches(&labels("a")) && !found.namespaces.matches(&labels("b")));
+        let found = cluster_policy(&poison(&json!({"tier": 4}))).expect("a policy");
+        assert_eq!((found.tier, found.priority), (Tier::Admin, i32::MIN));
+        assert!(found.namespaces.matches(&labels("b")));
     }
 
     #[test]

@@ -12,7 +12,10 @@ use postern_intent::{NodeName, TrustedKeys};
 use tracing::warn;
 
 use super::awaited::{ReportsSeen, awaited};
-use super::confirm::{KnownRevisions, confirm, is_doubtful, is_new_doubt};
+use super::confirm::{
+    KnownRevisions, confirm, confirm_administrators, is_doubtful, is_new_doubt,
+    lacks_administrators,
+};
 use super::credentials::KnownCredentials;
 use super::inputs::{ClusterInputs, config_map, gather, sizes};
 use super::possession::ProvedKeys;
@@ -86,6 +89,10 @@ impl GatherStep<'_> {
             .load(shown, epoch, now)
             .map_err(PipelineError::Page)?;
         self.settle_doubts(&mut inputs, &remembered, epoch).await?;
+        let documents = published.nodes.values().filter_map(IntentState::published);
+        if lacks_administrators(documents.map(|one| &*one.document), &inputs) {
+            inputs.admin_definition = confirm_administrators(self.client).await?;
+        }
         let awaited = self.awaited(&inputs, &published.nodes, &remembered, &intents.nodes, now);
         let keys = signing.ring.public().keys().chain(&signing.retiring);
         let gathered = GatheredState {

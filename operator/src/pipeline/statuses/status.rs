@@ -6,7 +6,7 @@ use postern_compile::verdict::{Detail, GatewayLine, Verdict};
 use postern_crds::conditions::{ConditionStatus, ConditionType, Finding, Reason};
 use postern_crds::egress_policy::{EgressPolicyStatus, PodCounts};
 use postern_crds::exit_node::{ClientCounts, ExitNodeStatus, GatewayRole, GatewayStatus};
-use postern_crds::{InterfaceIsolationStatus, NodeIntentStatus};
+use postern_crds::{ClusterEgressPolicyStatus, InterfaceIsolationStatus, NodeIntentStatus};
 use serde::Serialize;
 
 use super::fold::folded;
@@ -22,6 +22,7 @@ pub(super) const NODE_INTENT_STATUS: &str = "NodeIntent/status";
 pub enum StatusBody {
     Policy(EgressPolicyStatus),
     Exit(ExitNodeStatus),
+    ClusterPolicy(ClusterEgressPolicyStatus),
     Isolation(InterfaceIsolationStatus),
     Node(NodeIntentStatus),
 }
@@ -32,6 +33,7 @@ impl StatusBody {
         match self {
             Self::Policy(status) => &status.conditions,
             Self::Exit(status) => &status.conditions,
+            Self::ClusterPolicy(status) => &status.conditions,
             Self::Isolation(status) => &status.conditions,
             Self::Node(status) => &status.conditions,
         }
@@ -58,6 +60,7 @@ pub fn known(kind: &str) -> &'static [ConditionType] {
     match kind {
         "EgressPolicy" => &[Accepted, ResolvedRefs, Programmed, Ready, FullyEnforced],
         "ExitNode" => &[Accepted, ResolvedRefs, Programmed, Ready, SettingsAccepted],
+        "ClusterEgressPolicy" => &[Accepted, Programmed, FullyEnforced],
         "InterfaceIsolation" => &[Accepted, Programmed, Ready, RolledBack],
         _ => &[],
     }
@@ -77,6 +80,20 @@ pub fn desired(
     let status = match (verdict.kind, &verdict.detail) {
         ("EgressPolicy", Detail::Policy { .. }) => policy(verdict, conditions),
         ("ExitNode", Detail::Exit { .. }) => exit(verdict, conditions),
+        (
+            "ClusterEgressPolicy",
+            Detail::ClusterPolicy {
+                namespaces,
+                pods,
+                nodes,
+            },
+        ) => StatusBody::ClusterPolicy(ClusterEgressPolicyStatus {
+            conditions,
+            observed_generation: verdict.generation,
+            namespaces: Some(*namespaces),
+            pods: Some(*pods),
+            nodes: Some(*nodes),
+        }),
         ("InterfaceIsolation", Detail::Isolation { nodes }) => {
             StatusBody::Isolation(InterfaceIsolationStatus {
                 conditions,
@@ -87,7 +104,10 @@ pub fn desired(
         ("Node", Detail::Node { .. }) => {
             let there = there.and_then(|status| match status {
                 StatusBody::Node(status) => Some(status),
-                StatusBody::Policy(_) | StatusBody::Exit(_) | StatusBody::Isolation(_) => None,
+                StatusBody::Policy(_)
+                | StatusBody::Exit(_)
+                | StatusBody::ClusterPolicy(_)
+                | StatusBody::Isolation(_) => None,
             });
             StatusBody::Node(node_status::status(verdict, there, generation, now))
         }
@@ -278,6 +298,14 @@ mod tests {
         for (kind, detail) in [
             ("EgressPolicy", verdict(well(), 7).detail),
             ("ExitNode", exit),
+            (
+                "ClusterEgressPolicy",
+                Detail::ClusterPolicy {
+                    namespaces: Default::default(),
+                    pods: Default::default(),
+                    nodes: NodeCounts::default(),
+                },
+            ),
             (
                 "InterfaceIsolation",
                 Detail::Isolation {

@@ -21,6 +21,7 @@ pub(in crate::pipeline) fn unclaimed(
     for verdict in &mut verdicts {
         let kinds: &[ConditionType] = match verdict.kind {
             "EgressPolicy" | "ExitNode" => &[ConditionType::Programmed, ConditionType::Ready],
+            "ClusterEgressPolicy" => &[ConditionType::Programmed],
             "Node" if is_kept_back(compilation, &verdict.name) => &[ConditionType::Programmed],
             _ => &[],
         };

@@ -14,7 +14,7 @@ use kube::{Api, Resource, ResourceExt as _};
 use postern_apiserver::ApiVerb;
 use postern_compile::verdict::Verdict;
 use postern_crds::names::{API_VERSION, OPERATOR_FIELD_MANAGER};
-use postern_crds::{EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent};
+use postern_crds::{ClusterEgressPolicy, EgressPolicy, ExitNode, InterfaceIsolation, NodeIntent};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::watch;
@@ -258,6 +258,12 @@ fn there(stores: &WatchedStores, key: &ObjectKey) -> Option<ShownStatus> {
             |object: &ExitNode| object.status.clone(),
             StatusBody::Exit,
         ),
+        "ClusterEgressPolicy" => shown(
+            &stores.cluster_policies,
+            key,
+            |object: &ClusterEgressPolicy| object.status.clone(),
+            StatusBody::ClusterPolicy,
+        ),
         "InterfaceIsolation" => shown(
             &stores.isolations,
             key,
@@ -337,7 +343,10 @@ async fn apply(writer: &Writer, write: &Write) -> WriteAttempt<()> {
         (NODE_INTENT_STATUS, _) => {
             apply_status(writer, &Api::<NodeIntent>::all(client), write).await
         }
-        // `desired` gives a status for these four kinds alone.
+        ("ClusterEgressPolicy", _) => {
+            apply_status(writer, &Api::<ClusterEgressPolicy>::all(client), write).await
+        }
+        // `desired` gives a status for these five kinds alone.
         _ => apply_status(writer, &Api::<InterfaceIsolation>::all(client), write).await,
     }
 }

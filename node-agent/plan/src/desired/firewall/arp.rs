@@ -26,7 +26,7 @@ pub(super) fn table(body: Option<&Body>) -> Table {
     chains.filter("asked", Hook::Input, -300, vec![silence]);
     Table {
         counters: [ASKED].into(),
-        observed: BTreeSet::new(),
+        rule_counters: BTreeSet::new(),
         sets: BTreeMap::from([(addresses, tunnel_addresses(body, Family::V4))]),
         chains: chains.by_name,
     }

@@ -23,7 +23,7 @@ pub(super) fn table(bindings: &Bindings) -> Table {
     let chains: BTreeMap<String, Chain> = chains.by_name;
     Table {
         counters: BRIDGE_COUNTERS.into_iter().collect(),
-        observed: BTreeSet::new(),
+        rule_counters: BTreeSet::new(),
         sets: sets(bindings),
         chains,
     }

@@ -15,6 +15,7 @@
 //! | postrouting | 110 | `source` | the source that really leaves |
 //! | postrouting | 120 | `isolation` | on an isolated node: nothing leaves but by its uplink |
 
+mod admin;
 mod arp;
 mod binding;
 mod context;

@@ -1,8 +1,8 @@
 //! Names of chains, sets and counters. A name that is made from a user's word carries a hash of it, so that two words
 //! never make one name and no word can be a keyword of nft's language.
 
-use postern_intent::body::{Rule, RulePortRange};
-use postern_intent::{ExitName, NamePattern, ScopeId, hex};
+use postern_intent::body::{AdminPolicy, AdminRule, Rule, RulePortRange};
+use postern_intent::{ExitName, NamePattern, Prefix, ScopeId, hex};
 use sha2::{Digest as _, Sha256};
 
 use crate::host::Family;
@@ -214,20 +214,10 @@ pub fn observed(scope: &ScopeId, rule: Option<&Rule>) -> String {
 /// The scope, and what the rule names: its destinations, ports and names.
 fn meaning_of(scope: &ScopeId, rule: Option<&Rule>) -> Vec<String> {
     let mut parts = vec![scope.to_string()];
-    if let Some(Rule {
-        name,
-        to,
-        ports,
-        names,
-        ..
-    }) = rule
-    {
-        parts.push(name.clone());
-        parts.extend(to.iter().map(ToString::to_string));
-        let port =
-            |range: &RulePortRange| format!("{} {} {}", range.protocol, range.from, range.to);
-        parts.extend(ports.iter().map(port));
-        parts.extend(names.iter().map(ToString::to_string));
+    if let Some(rule) = rule {
+        parts.push(rule.name.clone());
+        parts.extend(named_parts(&rule.to, &rule.ports));
+        parts.extend(rule.names.iter().map(ToString::to_string));
     }
     parts
 }
@@ -242,6 +232,43 @@ pub fn recorded(scope: &ScopeId, ground: &str, rule: Option<&Rule>) -> String {
     let mut parts = vec![ground.to_owned()];
     parts.extend(meaning_of(scope, rule));
     of_parts(RECORDED, scope, parts)
+}
+
+fn named_parts(to: &[Prefix], ports: &[RulePortRange]) -> impl Iterator<Item = String> {
+    let port = |range: &RulePortRange| format!("{} {} {}", range.protocol, range.from, range.to);
+    to.iter()
+        .map(ToString::to_string)
+        .chain(ports.iter().map(port))
+}
+
+/// What the names of chains and counters begin with that count what a rule of an administrator refuses.
+pub const DENIED: &str = "denied";
+
+/// The chain, and the counter, of what a rule of an administrator refuses to a scope. It changes with what the rule names, so that a
+/// count is about one meaning.
+#[must_use]
+pub fn denied(scope: &ScopeId, policy: &AdminPolicy, rule: &AdminRule) -> String {
+    let parts = [scope.to_string(), policy.name.clone(), rule.name.clone()];
+    let parts = parts.into_iter().chain(named_parts(&rule.to, &rule.ports));
+    of_parts(DENIED, scope, parts)
+}
+
+/// The chain of the rules of administrators for a scope.
+#[must_use]
+pub fn admin_chain(scope: &ScopeId) -> String {
+    readable("admin", scope.as_str())
+}
+
+/// The chain of what an administrator allows a scope and no rule names as private.
+#[must_use]
+pub fn admin_public_chain(scope: &ScopeId) -> String {
+    readable("admin_public", scope.as_str())
+}
+
+/// The chain of the private ranges that an administrator names in a rule that allows.
+#[must_use]
+pub fn admin_private_chain(scope: &ScopeId) -> String {
+    readable("admin_private", scope.as_str())
 }
 
 /// The chain of a scope in the guard.

@@ -5,11 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use postern_intent::body::{PolicyRef, Scope, TermsAudit};
+use postern_intent::body::{AdminPolicy, AdminRule, PolicyRef, Scope, TermsAudit};
 
+use super::context::{Chains, FirewallContext};
 use super::names::{
-    self, NOT_RECORDED, OBSERVED, OTHER_RESOLVER, RECORDED, public_chain, way_chain,
+    self, DENIED, NOT_RECORDED, OBSERVED, OTHER_RESOLVER, RECORDED, admin_private_chain,
+    admin_public_chain, denied, public_chain, way_chain,
 };
+use crate::desired::PacketLog;
 use crate::ruleset::rule::{alone, first_of_flow, jump};
 use crate::ruleset::{FirewallRule, MatchField, RuleMeaning, Target};
 
@@ -41,6 +44,8 @@ pub enum RecordStage {
 pub enum RecordGround {
     /// The rule of this name.
     Rule(String),
+    /// A rule of an administrator: the name of the ClusterEgressPolicy, and that of the rule.
+    AdminRule(String, String),
     DefaultAction,
     /// A special-use destination.
     SpecialUse,
@@ -64,6 +69,7 @@ impl RecordGround {
     pub fn rule(&self) -> Option<String> {
         match self {
             Self::Rule(name) => Some(name.clone()),
+            Self::AdminRule(policy, rule) => Some(format!("{policy}/{rule}")),
             _ => None,
         }
     }
@@ -73,6 +79,7 @@ impl RecordGround {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Rule(_) => "Rule",
+            Self::AdminRule(..) => "AdminRule",
             Self::DefaultAction => "DefaultAction",
             Self::SpecialUse => "SpecialUse",
             Self::Private => "PrivateRange",
@@ -85,15 +92,28 @@ impl RecordGround {
     }
 }
 
-/// The rules with records in front of those that decide.
-pub(super) fn with_records(
+/// Adds a chain of the scope, with records in front of the rules that decide.
+pub(super) fn add(
+    context: &FirewallContext<'_>,
+    scope: &Scope,
+    chains: &mut Chains,
+    name: String,
+    rules: Vec<FirewallRule>,
+) {
+    let is_recorded =
+        !scope.terms.audit.is_none() && context.inputs.facts.packet_log == PacketLog::Read;
+    let rules = match is_recorded {
+        true => with_records(scope, rules, &mut chains.records),
+        false => rules,
+    };
+    chains.plain(name, rules);
+}
+
+fn with_records(
     scope: &Scope,
     rules: Vec<FirewallRule>,
     points: &mut RecordPoints,
 ) -> Vec<FirewallRule> {
-    if scope.terms.audit.is_none() {
-        return rules;
-    }
     let with_record = |rule: FirewallRule| {
         let point = point(scope, &rule);
         let record = point.map(|point| record(scope, &rule, point, points));
@@ -102,15 +122,16 @@ pub(super) fn with_records(
     rules.into_iter().flat_map(with_record).collect()
 }
 
-/// The chains that the records are made in.
-pub(super) fn chains(points: &RecordPoints) -> impl Iterator<Item = (&String, Vec<FirewallRule>)> {
-    points.keys().map(|name| {
+/// Adds the chains that the records are made in.
+pub(super) fn finish(chains: &mut Chains) {
+    let names: Vec<String> = chains.records.keys().cloned().collect();
+    for name in names {
         let over = FirewallRule::to(Target::Return)
             .counted(NOT_RECORDED)
             .when(alone(MatchField::OverRecords));
         let record = FirewallRule::to(Target::Record(name.clone()));
-        (name, vec![over, record])
-    })
+        chains.plain(name, vec![over, record]);
+    }
 }
 
 /// Does the rule only record?
@@ -141,11 +162,18 @@ fn record(
 
 fn name(scope: &Scope, rule: &FirewallRule, point: &RecordPoint) -> String {
     // By its place: a rule may have the name that another one without a name gets from its place.
+    let mut ground = format!("{:?} {}", point.stage, point.ground.word());
     let rule = match rule.meaning {
         Some(RuleMeaning::PolicyRule(position)) => scope.terms.rules.get(position),
+        Some(RuleMeaning::AdminRule(place, position)) => {
+            if let Some((policy, rule)) = admin_rule(scope, place, position) {
+                // The name has what the rule names.
+                ground = format!("{ground} {}", denied(&scope.id, policy, rule));
+            }
+            None
+        }
         _ => None,
     };
-    let ground = format!("{:?} {}", point.stage, point.ground.word());
     names::recorded(&scope.id, &ground, rule)
 }
 
@@ -156,12 +184,13 @@ fn point(scope: &Scope, rule: &FirewallRule) -> Option<RecordPoint> {
         Target::Goto(chain) if chain == "refuse_lease" => {
             (RecordStage::Refused, RecordGround::Lease)
         }
+        Target::Goto(chain) if chain.starts_with(DENIED) => {
+            (RecordStage::Refused, ground(scope, rule)?)
+        }
         Target::Goto(chain) if chain.starts_with(OBSERVED) => {
             (RecordStage::WouldRefuse, ground(scope, rule)?)
         }
-        Target::Goto(chain)
-            if records_all && [way_chain(&scope.id), public_chain(&scope.id)].contains(chain) =>
-        {
+        Target::Goto(chain) if records_all && ways(scope).contains(chain) => {
             (RecordStage::Chosen, ground(scope, rule)?)
         }
         Target::Accept if records_all => (RecordStage::Left, RecordGround::Unknown),
@@ -185,6 +214,13 @@ fn ground(scope: &Scope, rule: &FirewallRule) -> Option<RecordGround> {
             let rule = scope.terms.rules.get(position)?;
             Some(RecordGround::Rule(rule.name.clone()))
         }
+        RuleMeaning::AdminRule(place, position) => {
+            let (policy, rule) = admin_rule(scope, place, position)?;
+            Some(RecordGround::AdminRule(
+                policy.name.to_string(),
+                rule.name.clone(),
+            ))
+        }
         RuleMeaning::DefaultAction => Some(RecordGround::DefaultAction),
         RuleMeaning::SpecialUse => Some(RecordGround::SpecialUse),
         RuleMeaning::Private => Some(RecordGround::Private),
@@ -192,4 +228,19 @@ fn ground(scope: &Scope, rule: &FirewallRule) -> Option<RecordGround> {
         RuleMeaning::Way => Some(RecordGround::Way),
         _ => None,
     }
+}
+
+fn admin_rule(scope: &Scope, place: usize, position: usize) -> Option<(&AdminPolicy, &AdminRule)> {
+    let policy = scope.terms.admin.get(place)?;
+    Some((policy, policy.rules.get(position)?))
+}
+
+/// The chains in which a connection goes on that a rule lets go on.
+fn ways(scope: &Scope) -> [String; 4] {
+    [
+        way_chain(&scope.id),
+        public_chain(&scope.id),
+        admin_private_chain(&scope.id),
+        admin_public_chain(&scope.id),
+    ]
 }

@@ -3,7 +3,8 @@
 use super::context::{Chains, FirewallContext};
 use super::records::RecordPoints;
 use super::{
-    arp, binding, exit_side, guard, isolation, last, names, origin, scope, sets, steer, translate,
+    admin, arp, binding, exit_side, guard, isolation, last, names, origin, records, scope, sets,
+    steer, translate,
 };
 use crate::desired::{ClusterView, PlanInputs, classify::Classes};
 use crate::ruleset::{Ruleset, Table};
@@ -24,6 +25,8 @@ pub(in crate::desired) fn ruleset(
     steer::chains(&context, &mut chains);
     guard::chains(&context, &mut chains);
     scope::chains(&context, &mut chains);
+    admin::chains(&context, &mut chains);
+    records::finish(&mut chains);
     exit_side::chains(&context, &mut chains);
     last::chains(&context, &mut chains);
     translate::chains(&context, &mut chains);
@@ -36,7 +39,9 @@ pub(in crate::desired) fn ruleset(
     } = chains;
     let mut inet = Table {
         counters: names::COUNTERS.into_iter().collect(),
-        observed: scope::observed_counters(&context),
+        rule_counters: scope::observed_counters(&context)
+            .chain(admin::counters(&context))
+            .collect(),
         sets,
         chains,
     };

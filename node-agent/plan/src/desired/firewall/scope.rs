@@ -1,7 +1,5 @@
-//! One chain a scope, the same order in each: inside, lease, replies, other resolvers, kept connections, special use, LAN,
-//! rules, limits, the one way out.
-
-use std::collections::BTreeSet;
+//! One chain a scope, the same order in each: inside, lease, replies, other resolvers, rules of administrators, kept connections,
+//! special use, LAN, rules, limits, the one way out.
 
 use postern_intent::body::{
     Access, EgressPath, PortSpan, Rule, RuleProtocol, Scope, ServedExit, TermsDnsMode,
@@ -9,7 +7,7 @@ use postern_intent::body::{
 };
 use postern_intent::{IfName, Prefix};
 
-use crate::desired::{PacketLog, used_interface};
+use crate::desired::used_interface;
 use crate::host::Family;
 use crate::ruleset::rule::{alone, goto, jump};
 use crate::ruleset::{FirewallRule, FlowLifetime, Match, MatchField, RuleMeaning, Target};
@@ -21,18 +19,12 @@ use super::names::{
     self, KEEP_FULL, OTHER_RESOLVER, flows_set, granted_set, halved, kept_set, named_chain,
     offered_chain, public_chain, scope_chain, way_chain,
 };
-use super::records::{self, with_records};
+use super::records;
 use crate::desired::ranges::{aggregate, lan_ranges, of_family};
 
 pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
     for scope in context.body().iter().flat_map(|body| &body.firewall) {
-        let mut add = |name: String, rules| {
-            let rules = match context.inputs.facts.packet_log {
-                PacketLog::Read => with_records(scope, rules, &mut chains.records),
-                PacketLog::Missing => rules,
-            };
-            chains.plain(name, rules);
-        };
+        let mut add = |name, rules| records::add(context, scope, chains, name, rules);
         add(scope_chain(&scope.id), policy(context, scope));
         let way = limits::before_accept(way(context, scope), &scope.terms.limits);
         add(way_chain(&scope.id), remembering(scope, way));
@@ -53,12 +45,6 @@ pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
             add(public_chain(&scope.id), rules);
         }
     }
-    let records: Vec<_> = records::chains(&chains.records)
-        .map(|(name, rules)| (name.clone(), rules))
-        .collect();
-    for (name, rules) in records {
-        chains.plain(name, rules);
-    }
 }
 
 fn policy(context: &FirewallContext<'_>, scope: &Scope) -> Vec<FirewallRule> {
@@ -73,8 +59,11 @@ fn policy(context: &FirewallContext<'_>, scope: &Scope) -> Vec<FirewallRule> {
     }
     // Before kept connections: a filter of names has no hole, also where a connection to another resolver is older.
     rules.extend(other_resolvers(scope));
-    rules.extend(kept(context, scope));
-    rules.extend(special_use(scope));
+    // Before kept connections too: no tenant keeps what an administrator denies.
+    if !scope.terms.admin.is_empty() {
+        rules.push(FirewallRule::to(jump(names::admin_chain(&scope.id))));
+    }
+    rules.extend(admitting(context, scope));
     let out = out(scope);
     for (position, rule) in scope.terms.rules.iter().enumerate() {
         let mut lowered = Vec::new();
@@ -99,6 +88,13 @@ fn policy(context: &FirewallContext<'_>, scope: &Scope) -> Vec<FirewallRule> {
     rules
 }
 
+/// What stands before the rules of a policy, and also before what a rule of an administrator allows.
+pub(super) fn admitting(context: &FirewallContext<'_>, scope: &Scope) -> Vec<FirewallRule> {
+    let mut rules = kept(context, scope);
+    rules.extend(special_use(scope));
+    rules
+}
+
 /// Where a destination goes that a rule denies, or no rule allows: a policy that only observes counts it and lets it out, as far as
 /// what is not the policy's own list lets it.
 fn denied(scope: &Scope, rule: Option<&Rule>) -> Target {
@@ -109,9 +105,9 @@ fn denied(scope: &Scope, rule: Option<&Rule>) -> Target {
 }
 
 /// The counters of what the scope would refuse, if its policy only observes.
-pub(super) fn observed_counters(context: &FirewallContext<'_>) -> BTreeSet<String> {
+pub(super) fn observed_counters(context: &FirewallContext<'_>) -> impl Iterator<Item = String> {
     let scopes = context.body().into_iter().flat_map(|body| &body.firewall);
-    scopes.flat_map(counters_of).collect()
+    scopes.flat_map(counters_of)
 }
 
 fn counters_of(scope: &Scope) -> Vec<String> {
@@ -180,7 +176,7 @@ fn remembering(scope: &Scope, mut way: Vec<FirewallRule>) -> Vec<FirewallRule> {
 }
 
 /// Where a destination goes that is allowed and that no rule names as private.
-fn out(scope: &Scope) -> Target {
+pub(super) fn out(scope: &Scope) -> Target {
     goto(match scope.terms.lan {
         Access::Deny => public_chain(&scope.id),
         Access::Allow => way_chain(&scope.id),
@@ -231,7 +227,7 @@ fn named(scope: &Scope, position: usize, rule: &Rule) -> Vec<FirewallRule> {
 
 /// A private range that a rule names is the policy's half of the agreement about the exit's LAN, for that range and no
 /// other one; the exit's half is judged at the gateway. None: the rule names nothing of the kind.
-fn by_privacy(rule: &Rule) -> (Option<Rule>, Option<Rule>) {
+pub(super) fn by_privacy(rule: &Rule) -> (Option<Rule>, Option<Rule>) {
     let ranges = Family::BOTH.map(lan_ranges).concat();
     let is_private = |prefix: &&Prefix| {
         ranges
@@ -294,7 +290,7 @@ fn refuse_within(set: &str) -> impl Iterator<Item = FirewallRule> + '_ {
 
 /// One policy rule: a rule for each family of its destinations and each kind of its ports. The order of a policy's
 /// rules is kept, and inside one rule the order does not matter, because all have the same target.
-fn lower(rule: &Rule, target: &Target) -> Vec<FirewallRule> {
+pub(super) fn lower(rule: &Rule, target: &Target) -> Vec<FirewallRule> {
     let destinations: Vec<Option<Match>> = if rule.is_everywhere() {
         vec![None]
     } else {

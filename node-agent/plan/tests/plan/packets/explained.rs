@@ -1,7 +1,7 @@
 //! What is explained of a packet is what a model of the policy says that knows no nft.
 
 use postern_intent::body::{
-    Access, BlockedReason, Body, EgressPath, RuleProtocol, Scope, TermsDnsMode,
+    Access, AdminAction, BlockedReason, Body, EgressPath, RuleProtocol, Scope, TermsDnsMode,
 };
 use postern_plan::Desired;
 use postern_plan::desired::NotAsked;
@@ -15,7 +15,7 @@ use super::model::{
     Ground, exit_offers, is_clusters, is_inside, policy_decides, stays_on_the_link,
 };
 use super::{Dice, Scene};
-use crate::fixture::{OwnedInputs, client, gateway, word};
+use crate::fixture::{OwnedInputs, administrator, client, gateway, word};
 use postern_host_testing::generate::{SELECTED, packet, seed};
 
 fn pod() -> BoundPod {
@@ -71,6 +71,19 @@ fn beginning(packet: &Packet) -> Packet {
 
 fn told(scope: &Scope, cause: &Cause) -> String {
     match cause {
+        Cause::AdminRule {
+            policy,
+            rule,
+            action,
+            ..
+        } => {
+            let admin = &scope.terms.admin;
+            let place = admin.iter().position(|one| one.name == *policy).unwrap();
+            let rules = &admin[place].rules;
+            let position = rules.iter().position(|one| one.name == *rule).unwrap();
+            assert_eq!(rules[position].action, *action);
+            format!("{:?}", Ground::Admin(place, position))
+        }
         Cause::PolicyRule { rule, action, .. } => {
             let rules = &scope.terms.rules;
             let position = rules.iter().position(|one| one.name == *rule).unwrap();
@@ -277,6 +290,19 @@ fn a_name_is_asked_for_only_where_the_policy_lets_the_pod_and_there_is_an_exit()
         body.firewall[0].terms.dns.mode = TermsDnsMode::Block;
     });
     assert_eq!(silent, nobody(NotAsked::Refused));
+    let administrators = |action, default| {
+        let mut body = client();
+        body.firewall[0].terms.default_action = default;
+        body.firewall[0].terms.admin = vec![administrator("resolvers", action, &["9.9.9.0/24"])];
+        names(&body, body.issued_at)
+    };
+    let refused = nobody(NotAsked::ResolverRefused);
+    assert_eq!(administrators(AdminAction::Deny, Access::Allow), refused);
+    assert_eq!(administrators(AdminAction::Pass, Access::Deny), refused);
+    assert_eq!(
+        administrators(AdminAction::Allow, Access::Deny),
+        by("9.9.9.9:53")
+    );
     let mut lost = client();
     lost.firewall[0].way = EgressPath::Blocked {
         reason: BlockedReason::NoExit,
@@ -294,7 +320,9 @@ fn each_rule_that_refuses_says_what_it_stands_for() {
     blocked.firewall[0].way = EgressPath::Blocked {
         reason: BlockedReason::NoExit,
     };
-    for body in [client(), gateway(&[]), other, uplink, blocked] {
+    let mut governed = client();
+    governed.firewall[0].terms.admin = vec![administrator("all", AdminAction::Deny, &[])];
+    for body in [client(), gateway(&[]), other, uplink, blocked, governed] {
         let world = OwnedInputs::of(Some(body));
         let ruleset = Desired::from_inputs(&world.inputs()).ruleset;
         let refuses = |rule: &&FirewallRule| match &rule.target {

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use postern_intent::Address;
 use postern_intent::body::{
-    Access, Body, Rule, RuleProtocol, Scope, ServedExit, TermsDnsMode, TermsEnforcement,
-    TermsReplies,
+    Access, AdminAction, AdminPolicy, AdminRule, Body, Rule, RulePortRange, RuleProtocol, Scope,
+    ServedExit, TermsDnsMode, TermsEnforcement, TermsReplies,
 };
 use postern_plan::desired::names::{granted_set, kept_set};
 use postern_plan::evaluate::{CtDirection, CtState, Grants, Packet, Transport};
@@ -79,9 +79,9 @@ fn protocol(packet: &Packet) -> Option<RuleProtocol> {
     }
 }
 
-fn names_port(rule: &Rule, packet: &Packet) -> bool {
-    rule.ports.is_empty()
-        || rule.ports.iter().any(|range| {
+fn names_port(ports: &[RulePortRange], packet: &Packet) -> bool {
+    ports.is_empty()
+        || ports.iter().any(|range| {
             let in_range = packet
                 .dport()
                 .is_none_or(|port| (range.from..=range.to).contains(&port));
@@ -95,6 +95,7 @@ pub(crate) enum Ground {
     SpecialUse,
     OtherResolver,
     Private,
+    Admin(usize, usize),
     Rule(usize),
     Default,
 }
@@ -113,10 +114,43 @@ pub(crate) fn would_refuse<'a>(
     let rule = match policy_decides(scope, grants, packet).1 {
         Ground::Rule(position) => Some(&scope.terms.rules[position]),
         Ground::Default => None,
-        Ground::SpecialUse | Ground::OtherResolver | Ground::Private => return None,
+        Ground::SpecialUse | Ground::OtherResolver | Ground::Private | Ground::Admin(..) => {
+            return None;
+        }
     };
     let action = rule.map_or(scope.terms.default_action, |rule| rule.action);
     (action == Access::Deny && scope.terms.enforcement == TermsEnforcement::Observe).then_some(rule)
+}
+
+/// The rule of an administrator that decides, with its places, if it does not pass the packet on.
+fn administrators_decide<'a>(
+    scope: &'a Scope,
+    packet: &Packet,
+) -> Option<((usize, usize), &'a AdminPolicy, &'a AdminRule)> {
+    for (place, policy) in scope.terms.admin.iter().enumerate() {
+        for (position, rule) in policy.rules.iter().enumerate() {
+            let is_named = rule.to.is_empty()
+                || rule
+                    .to
+                    .iter()
+                    .any(|range| range.contains(&packet.destination));
+            if is_named && names_port(&rule.ports, packet) {
+                let decides = rule.action != AdminAction::Pass;
+                return decides.then_some(((place, position), policy, rule));
+            }
+        }
+    }
+    None
+}
+
+/// The rule of an administrator that refuses the packet, whatever the policy says or keeps.
+pub(crate) fn administrators_refuse<'a>(
+    scope: &'a Scope,
+    packet: &Packet,
+) -> Option<(&'a AdminPolicy, &'a AdminRule)> {
+    let (_, policy, rule) = administrators_decide(scope, packet)?;
+    let refuses = rule.action == AdminAction::Deny && !is_refused_resolver(scope, packet);
+    refuses.then_some((policy, rule))
 }
 
 /// The same with what decides. First match wins.
@@ -130,6 +164,12 @@ pub(crate) fn policy_decides(scope: &Scope, grants: &Grants, packet: &Packet) ->
     if is_refused_resolver(scope, packet) {
         return (false, Ground::OtherResolver);
     }
+    let admin = administrators_decide(scope, packet);
+    if let Some(((place, position), _, rule)) = admin
+        && rule.action == AdminAction::Deny
+    {
+        return (false, Ground::Admin(place, position));
+    }
     if is_special(to) && !excepted {
         return (false, Ground::SpecialUse);
     }
@@ -140,11 +180,16 @@ pub(crate) fn policy_decides(scope: &Scope, grants: &Grants, packet: &Packet) ->
         (_, false) => (false, Ground::Private),
         (_, true) => (true, ground),
     };
+    if let Some(((place, position), _, rule)) = admin {
+        let mut named = rule.to.iter().filter(|range| range.contains(&to));
+        let lan = lan || named.any(|range| is_private_range(range.net()));
+        return judged(Access::Allow, lan, Ground::Admin(place, position));
+    }
     for (position, rule) in scope.terms.rules.iter().enumerate() {
         let names: Vec<_> = rule.to.iter().filter(|range| range.contains(&to)).collect();
         let everywhere = rule.to.is_empty() && rule.names.is_empty();
         let named = is_granted(scope, rule, grants, packet);
-        if (!names.is_empty() || everywhere || named) && names_port(rule, packet) {
+        if (!names.is_empty() || everywhere || named) && names_port(&rule.ports, packet) {
             // A range that a rule denies is no permission to reach it.
             let names_private = rule.action == Access::Allow
                 && names.iter().any(|range| is_private_range(range.net()));

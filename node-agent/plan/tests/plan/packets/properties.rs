@@ -7,8 +7,8 @@ use postern_plan::host::Family;
 use postern_plan::ruleset::{Hook, Ruleset};
 
 use super::model::{
-    exit_offers, is_allowed_reply, is_clusters, is_inside, is_refused_resolver, is_service_reply,
-    policy_allows, stays_on_the_link, would_refuse,
+    administrators_refuse, exit_offers, is_allowed_reply, is_clusters, is_inside,
+    is_refused_resolver, is_service_reply, policy_allows, stays_on_the_link, would_refuse,
 };
 use super::{Dice, Scene};
 use crate::fixture::word;
@@ -106,14 +106,24 @@ pub(super) fn the_policy_means_what_it_says(
     let passage = evaluator(scene, ruleset).forwarded(packet);
     let counted = would_refuse(scope, &scene.grants, packet);
     let counted = counted.map(|rule| names::observed(&scope.id, rule));
-    let is_counted = !wanted || passage.observed == Vec::from_iter(counted);
+    let denied = administrators_refuse(scope, packet);
+    let denied = denied.map(|(policy, rule)| names::denied(&scope.id, policy, rule));
+    // Other chains refuse addresses of tunnels before the guard.
+    let is_judged =
+        scene.leases.contains(&packet.family()) && !is_clusters(body, packet.destination);
+    let counted = match (wanted, denied) {
+        (true, _) => Some(Vec::from_iter(counted)),
+        (false, Some(denied)) if is_judged => Some(vec![denied]),
+        (false, _) => None,
+    };
+    let is_counted = counted.is_none_or(|counted| passage.rule_counters == counted);
     if passage.left() == wanted && is_counted {
         return Ok(());
     }
     let verb = if wanted { "does not leave" } else { "leaves" };
     Err(format!(
         "{packet:?} {verb}, {:?}: {scope:#?} {:#?}",
-        passage.observed, passage.traces
+        passage.rule_counters, passage.traces
     ))
 }
 
@@ -141,7 +151,9 @@ pub(super) fn an_open_connection_goes_on_where_the_policy_says(
         served.is_some_and(|served| exit_offers(body, served, &packet))
     });
     let keeps = scope.terms.established_flows == TermsEstablishedFlows::Keep;
-    let is_kept = keeps && !scene.kept.is_empty() && !is_refused_resolver(scope, &packet);
+    let is_refused =
+        is_refused_resolver(scope, &packet) || administrators_refuse(scope, &packet).is_some();
+    let is_kept = keeps && !scene.kept.is_empty() && !is_refused;
     let wanted = scene.leases.contains(&packet.family())
         && (is_kept || policy_allows(scope, &scene.grants, &packet))
         && offered;

@@ -1,6 +1,8 @@
-//! Sixteen bugs, each put into a ruleset: at least one property must fail for each of them.
+//! Twenty bugs, each put into a ruleset: at least one property must fail for each of them.
 
-use postern_plan::desired::names::{OBSERVED, scope_chain, way_chain};
+use postern_plan::desired::names::{
+    DENIED, OBSERVED, admin_chain, admin_public_chain, scope_chain, way_chain,
+};
 use postern_plan::host::Family;
 use postern_plan::ruleset::rule::goto;
 use postern_plan::ruleset::{FirewallRule, Match, MatchField, Operand, Ruleset, Target};
@@ -189,6 +191,43 @@ fn what_is_observed_reaches_the_lan(ruleset: &mut Ruleset) {
     }
 }
 
+fn administrators_are_not_asked(ruleset: &mut Ruleset) {
+    policy(ruleset).retain(
+        |rule| !matches!(&rule.target, Target::Jump(to) if *to == admin_chain(&scope_id())),
+    );
+}
+
+fn what_administrators_pass_leaves(ruleset: &mut Ruleset) {
+    if let Some(chain) = ruleset.inet.chains.get_mut(&admin_chain(&scope_id())) {
+        for rule in &mut chain.rules {
+            if rule.target == Target::Return {
+                rule.target = goto(admin_public_chain(&scope_id()));
+            }
+        }
+    }
+}
+
+fn administrators_allow_special_use(ruleset: &mut Ruleset) {
+    if let Some(chain) = ruleset
+        .inet
+        .chains
+        .get_mut(&admin_public_chain(&scope_id()))
+    {
+        let way = chain.rules.pop();
+        chain.rules = way.into_iter().collect();
+    }
+}
+
+fn what_administrators_deny_is_not_counted(ruleset: &mut Ruleset) {
+    let chains = ruleset.inet.chains.iter_mut();
+    let denied = chains.filter(|(name, _)| name.starts_with(DENIED));
+    for rule in denied.flat_map(|(_, chain)| &mut chain.rules) {
+        if matches!(rule.target, Target::Count(_)) {
+            rule.target = Target::Continue;
+        }
+    }
+}
+
 type Bug = fn(&mut Ruleset);
 
 /// Does any property see the bug within some packets?
@@ -214,8 +253,8 @@ fn is_seen(bug: Bug) -> bool {
 }
 
 #[test]
-fn each_of_sixteen_bugs_in_the_ruleset_is_seen_by_a_property() {
-    let bugs: [(&str, Bug); 16] = [
+fn each_of_twenty_bugs_in_the_ruleset_is_seen_by_a_property() {
+    let bugs: [(&str, Bug); 20] = [
         ("default action swapped", default_action_swapped),
         ("rule order reversed", rule_order_reversed),
         ("UDP lowered as TCP", udp_lowered_as_tcp),
@@ -240,6 +279,19 @@ fn each_of_sixteen_bugs_in_the_ruleset_is_seen_by_a_property() {
         (
             "what is observed reaches the LAN",
             what_is_observed_reaches_the_lan,
+        ),
+        ("administrators are not asked", administrators_are_not_asked),
+        (
+            "what administrators pass leaves",
+            what_administrators_pass_leaves,
+        ),
+        (
+            "administrators allow special use",
+            administrators_allow_special_use,
+        ),
+        (
+            "what administrators deny is not counted",
+            what_administrators_deny_is_not_counted,
         ),
     ];
     let unseen: Vec<&str> = bugs

@@ -16,7 +16,7 @@ use postern_compile::snapshot::{
 use postern_compile::{ClusterOutcome, Compilation, NodeOutcome, Snapshot, compile, intake};
 use postern_crds::conditions::{Finding, Reason};
 use postern_crds::node_report::AddressFamily;
-use postern_crds::{EgressPolicy, ExitNode};
+use postern_crds::{ClusterEgressPolicy, EgressPolicy, ExitNode};
 use postern_intent::body::{Class, EgressPath, FORMAT_VERSION};
 use postern_intent::credential::SecretBytes;
 use postern_intent::{
@@ -31,6 +31,7 @@ pub(crate) struct World {
     pub(crate) exits: BTreeMap<String, ExitNode>,
     pub(crate) policies: BTreeMap<String, EgressPolicy>,
     pub(crate) nodes: BTreeMap<String, SnapshotNode>,
+    pub(crate) cluster_policies: BTreeMap<String, ClusterEgressPolicy>,
     pub(crate) isolations: Vec<postern_compile::snapshot::SnapshotIsolation>,
     /// What nodes report of their uplinks.
     pub(crate) isolated: BTreeMap<String, postern_compile::snapshot::ReportedIsolation>,
@@ -53,6 +54,7 @@ pub(crate) struct World {
     /// Keys for credentials that nodes report, where they are not their first ones; none: they report none.
     pub(crate) credentials_keys: BTreeMap<String, Option<WgKey>>,
     pub(crate) definitions: Definitions,
+    pub(crate) admin_definition: Definitions,
     /// Nodes whose agents are away, and when each last read its kernel back.
     pub(crate) away: BTreeMap<String, Timestamp>,
     /// Nodes whose guard is not in place.
@@ -90,6 +92,7 @@ impl World {
             exits: BTreeMap::new(),
             policies: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            cluster_policies: BTreeMap::new(),
             isolations: Vec::new(),
             isolated: BTreeMap::new(),
             pods: BTreeMap::new(),
@@ -107,6 +110,7 @@ impl World {
             credentials: CredentialStore::default(),
             credentials_keys: BTreeMap::new(),
             definitions: Definitions::Serving,
+            admin_definition: Definitions::Serving,
             away: BTreeMap::new(),
             unsealed: BTreeSet::new(),
             unreadable: BTreeSet::new(),
@@ -139,6 +143,16 @@ impl World {
             old.and_then(|old| old.metadata.generation).unwrap_or(0) + i64::from(changed);
         exit.metadata.generation = Some(generation);
         self.exits.insert(name, exit);
+    }
+
+    pub(crate) fn apply_cluster_policy(&mut self, mut policy: ClusterEgressPolicy) {
+        let name = policy.metadata.name.clone().expect("a name");
+        let old = self.cluster_policies.get(&name);
+        let changed = old.is_none_or(|old| old.spec != policy.spec);
+        let generation =
+            old.and_then(|old| old.metadata.generation).unwrap_or(0) + i64::from(changed);
+        policy.metadata.generation = Some(generation);
+        self.cluster_policies.insert(name, policy);
     }
 
     pub(crate) fn apply_policy(&mut self, mut policy: EgressPolicy) {
@@ -251,6 +265,11 @@ impl World {
                 .values()
                 .map(|policy| intake::policy(policy, ceiling).expect("a policy"))
                 .collect(),
+            cluster_policies: self
+                .cluster_policies
+                .values()
+                .map(|policy| intake::cluster_policy(policy).expect("a policy"))
+                .collect(),
             isolations: self.isolations.clone(),
             nodes: self.nodes.values().cloned().collect(),
             pods: self.pods.values().cloned().collect(),
@@ -266,6 +285,7 @@ impl World {
             memory: self.memory.clone(),
             approvals: self.approvals.clone(),
             definitions: self.definitions,
+            admin_definition: self.admin_definition,
         }
     }
 

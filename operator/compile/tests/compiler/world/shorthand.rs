@@ -176,6 +176,8 @@ fn apply(world: &mut World, document: Value) {
         "EgressPolicy" => {
             world.apply_policy(serde_json::from_value(document).expect("an EgressPolicy"))
         }
+        "ClusterEgressPolicy" => world
+            .apply_cluster_policy(serde_json::from_value(document).expect("a ClusterEgressPolicy")),
         "InterfaceIsolation" => {
             let object = serde_json::from_value(document).expect("an InterfaceIsolation");
             let isolation = postern_compile::intake::isolation(&object).expect("an isolation");
@@ -198,6 +200,7 @@ fn delete(world: &mut World, gone: &str) {
     let found = match kind {
         "ExitNode" => world.exits.remove(name).is_some(),
         "EgressPolicy" => world.policies.remove(name).is_some(),
+        "ClusterEgressPolicy" => world.cluster_policies.remove(name).is_some(),
         "InterfaceIsolation" => {
             let before = world.isolations.len();
             world.isolations.retain(|one| one.name != name);

@@ -294,6 +294,17 @@ fn scope(scope: &Scope) -> Vec<String> {
         joined(&terms.special_use_exceptions),
         terms.established_flows,
     );
+    let admin = terms.admin.iter().flat_map(|policy| {
+        let of = format!(
+            "  tier Admin, {} in generation {},",
+            policy.name, policy.generation
+        );
+        let rules = policy.rules.iter();
+        rules.map(move |one| {
+            let named = rule(&one.allowing()).replace("Allow to", "to");
+            format!("{of}{named}: {:?}", one.action)
+        })
+    });
     let rules = terms.rules.iter().map(rule);
     let rest = format!("  else {:?}", terms.default_action);
     let limits = match terms.limits.is_empty() {
@@ -301,6 +312,7 @@ fn scope(scope: &Scope) -> Vec<String> {
         false => Some(format!("  {:?}", terms.limits)),
     };
     std::iter::once(head)
+        .chain(admin)
         .chain(rules)
         .chain([rest])
         .chain(limits)

@@ -1,0 +1,106 @@
+//! The tier `Admin`: what administrators deny reaches nobody whatever a tenant writes, what they allow leaves by the exit of the
+//! tenant's policy and by nothing else, and what they pass is the tenant's to decide.
+
+use std::net::SocketAddr;
+
+use postern_e2e::proof::harness::{WAIT_DEADLINE, wait_until};
+use serde_json::{Value, json};
+
+use crate::holes::Talk;
+use crate::terms::{Scene, own, second};
+
+const NODE: &str = "n1";
+
+/// A policy of administrators for all namespaces with this name, for which the lower number is asked first.
+fn tier(name: &str, priority: u32, rules: &str) -> String {
+    format!(
+        "apiVersion: postern.dev/v1alpha1\nkind: ClusterEgressPolicy\nmetadata: {{name: {name}}}\nspec:\n  tier: Admin\n  \
+         priority: {priority}\n  subject: {{namespaces: {{}}}}\n  rules: [{rules}]\n---\n"
+    )
+}
+
+/// A rule about these two destinations.
+fn rule(name: &str, action: &str, to: [SocketAddr; 2]) -> String {
+    format!(
+        "{{name: {name}, action: {action}, to: [{{cidr: {}/32}}, {{cidr: '{}/128'}}]}}",
+        to[0].ip(),
+        to[1].ip()
+    )
+}
+
+fn without(scene: &Scene, name: &str) {
+    let object = json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "ClusterEgressPolicy", "metadata": {"name": name},
+    });
+    scene.lab.delete(&[object]).unwrap();
+}
+
+/// What a rule denied to pods of the namespace, by the metric of the agent; 0 also where there is no such series.
+fn denied(scene: &Scene, policy: &str, rule: &str) -> u64 {
+    let labels = format!("namespace=\"crawlers\",policy=\"{policy}\",rule=\"{rule}\"");
+    let name = format!("postern_agent_denied_packets{{{labels}}}");
+    scene.lab.agent_metric(NODE, &name).unwrap()
+}
+
+#[test]
+fn what_administrators_deny_no_tenant_opens_and_what_they_allow_leaves_by_the_exit_of_the_tenant() {
+    let scene = Scene::up();
+    let (first, other) = (own(&scene.web, 7), second(&scene.web, 7));
+    let mut talk = Talk::converse(&scene.lab, &scene.web, 0);
+    scene.apply("defaultAction: Allow\n  establishedFlows: Keep");
+    talk.goes_on("before administrators denied anything");
+
+    // The counter names the rule, also in the report.
+    let company = tier("company", 10, &rule("never", "Deny", first));
+    scene.lab.apply_yaml(&company).unwrap();
+    for protocol in ["tcp", "udp"] {
+        scene.refuses("what administrators deny", first, protocol);
+    }
+    scene.answers("what they do not name", other, "tcp");
+    talk.ends();
+    let counted = wait_until(WAIT_DEADLINE, "a count of the rule", || {
+        let packets = denied(&scene, "company", "never");
+        Ok((packets > 0).then_some(packets))
+    });
+    counted.unwrap();
+    let report = wait_until(WAIT_DEADLINE, "the rule in the report", || {
+        let report = scene.lab.report_status(NODE);
+        let found = report.and_then(|report| report.pointer("/scopes/0/denied/0").cloned());
+        Ok(found.filter(|found| found["rule"] == "never"))
+    });
+    let report: Value = report.unwrap();
+    assert_eq!(report["policy"], "company", "{report}");
+
+    // No field of a tenant's policy opens it.
+    let own_rule = rule("mine", "Allow", first);
+    for lines in [
+        format!("defaultAction: Allow\n  rules: [{own_rule}]"),
+        "defaultAction: Allow\n  enforcement: Observe".to_owned(),
+        format!("defaultAction: Allow\n  establishedFlows: Keep\n  rules: [{own_rule}]"),
+    ] {
+        scene.apply(&lines);
+        scene.in_force();
+        scene.refuses(&lines, first, "tcp");
+    }
+
+    // An earlier policy of the tier passes it to the tenant, who allows it, and then does not.
+    let earlier = tier("earlier", 5, &rule("tenants", "Pass", first));
+    scene.lab.apply_yaml(&earlier).unwrap();
+    scene.answers("what is passed, and the tenant allows", first, "tcp");
+    scene.apply("defaultAction: Deny");
+    scene.refuses("what is passed, and the tenant denies", first, "tcp");
+
+    // What is allowed needs no rule of the tenant, and has no other way than the tenant's exit.
+    let earlier = tier("earlier", 5, &rule("everybody", "Allow", first));
+    scene.lab.apply_yaml(&earlier).unwrap();
+    scene.answers("what administrators allow", first, "tcp");
+    scene.refuses("what nobody allows", other, "tcp");
+
+    without(&scene, "earlier");
+    scene.apply("defaultAction: Allow");
+    scene.answers("the tenant's own", other, "tcp");
+    scene.refuses("the denial stands", first, "tcp");
+    without(&scene, "company");
+    scene.answers("without administrators", first, "tcp");
+    scene.nothing_leaked();
+}

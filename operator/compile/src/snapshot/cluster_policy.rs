@@ -1,0 +1,21 @@
+//! Policies of administrators, for many namespaces.
+
+use postern_crds::cluster_egress_policy::Tier;
+use postern_intent::body::AdminRule;
+
+use super::policy::SpecRefusal;
+use super::selector::ParsedSelector;
+
+/// A policy of administrators. Its tier, subject and priority count even when its rules are refused.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SnapshotClusterPolicy {
+    pub name: String,
+    pub generation: i64,
+    pub tier: Tier,
+    /// The lower one is asked first, then the name that sorts first.
+    pub priority: i32,
+    /// The namespaces whose pods it is about.
+    pub namespaces: ParsedSelector,
+    /// The rules in their order, or why the policy is refused.
+    pub rules: Result<Vec<AdminRule>, SpecRefusal>,
+}
