@@ -223,6 +223,8 @@ mod tests {
         metrics.counted_packets("blocked", 1);
         let policy = &client().firewall[0].policy;
         metrics.would_refuse(policy, &RuleCount::default());
+        let resolver = "203.0.113.53:53".parse().unwrap();
+        metrics.dns().resolvers(&[((None, resolver), 2)].into());
         metrics.apiserver().is_used();
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();

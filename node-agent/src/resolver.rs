@@ -11,7 +11,9 @@ use postern_plan::ruleset::Grant;
 use tokio::sync::watch;
 
 use crate::dns::node::DnsNode;
-use crate::dns::{BindError, DnsCounters, Forwarder, ForwarderOptions};
+use crate::dns::{
+    BindError, DnsCounters, Forwarder, ForwarderOptions, OpenResolvers, ResolverCircuits,
+};
 use crate::grants::{GrantBook, GrantError, GrantSender, write_grants};
 
 #[derive(Debug)]
@@ -20,6 +22,9 @@ pub struct DnsHandle {
     lease: watch::Sender<Option<Instant>>,
     /// What answers granted.
     pub grants: GrantBook,
+    /// Which resolvers are left alone for a while.
+    pub circuits: ResolverCircuits,
+    open: watch::Receiver<OpenResolvers>,
 }
 
 #[derive(Debug)]
@@ -27,23 +32,27 @@ pub struct DnsTables {
     table: watch::Receiver<DnsPlan>,
     lease: watch::Receiver<Option<Instant>>,
     grants: GrantBook,
+    circuits: ResolverCircuits,
 }
 
 impl DnsHandle {
     /// Both ends. Before the first word of the agent nobody is known and nothing has a lease.
     #[must_use]
-    pub fn pair() -> (Self, DnsTables) {
+    pub fn pair(counters: DnsCounters) -> (Self, DnsTables) {
         let (table, table_reader) = watch::channel(DnsPlan::default());
         let (lease, lease_reader) = watch::channel(None);
         let tables = DnsTables {
             table: table_reader,
             lease: lease_reader,
             grants: GrantBook::default(),
+            circuits: ResolverCircuits::new(counters),
         };
         let handle = Self {
             table,
             lease,
             grants: tables.grants.clone(),
+            open: tables.circuits.changes(),
+            circuits: tables.circuits.clone(),
         };
         (handle, tables)
     }
@@ -54,9 +63,24 @@ impl DnsHandle {
             let changed = current != plan;
             if changed {
                 current.clone_from(plan);
+                self.circuits.keep(plan);
             }
             changed
         });
+    }
+
+    /// The resolvers that are left alone.
+    #[must_use]
+    pub fn open_resolvers(&self) -> OpenResolvers {
+        self.open.borrow().clone()
+    }
+
+    /// Waits until there are others.
+    ///
+    /// # Errors
+    /// Never while the agent runs: it holds the sender too.
+    pub async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        self.open.changed().await
     }
 
     /// Tells the forwarder until when the lease runs; none: it does not.
@@ -123,7 +147,7 @@ pub fn start(
         lease: tables.lease,
         grants,
     };
-    let forwarder = Forwarder::bind(options, tables.table, node, counters)?;
+    let forwarder = Forwarder::bind(options, tables.table, node, counters, tables.circuits)?;
     tokio::spawn(write_grants(host, tables.grants, requests));
     tokio::spawn(forwarder.run());
     Ok(())

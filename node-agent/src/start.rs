@@ -164,7 +164,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     let wakers = Wakers {
         uplinks: agent.uplinks.changes(),
         egress: agent.egress.changes(),
-        probes: probe::start(plan, resolvers),
+        probes: probe::start(plan, resolvers, agent.dns.circuits.clone()),
         first_look: args.endpoint().map_or(Duration::ZERO, |_| FIRST_LOOK),
         work,
         host: crowd(events, |_| true),
@@ -261,7 +261,7 @@ fn serve_names(
     upstreams: Vec<SocketAddr>,
     questions: DnsCounters,
 ) -> (DnsHandle, BTreeMap<String, u64>) {
-    let (handle, tables) = DnsHandle::pair();
+    let (handle, tables) = DnsHandle::pair(questions.clone());
     let options = postern_agent::dns::ForwarderOptions {
         port: args.dns_port,
         upstreams,

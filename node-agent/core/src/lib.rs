@@ -5,6 +5,7 @@
 //!
 //! | module | for |
 //! |---|---|
+//! | [`circuit`] | whether a resolver is asked |
 //! | [`session_health`] | whether the server of an external exit answers |
 //! | [`tunnel_health`] | whether the other end of a tunnel answers |
 //! | [`egress`] | which egress addresses the node has, and for how long |
@@ -17,6 +18,7 @@
 //! | [`scope_reading`], [`scope_status`] | what was read back of a scope, and its status by that |
 //! | [`posture`] | what the kernel lets pass for a scope |
 
+pub mod circuit;
 pub mod egress;
 pub mod exit_choice;
 pub mod exit_loss;
@@ -30,6 +32,7 @@ pub mod scope_status;
 pub mod session_health;
 pub mod tunnel_health;
 
+pub use circuit::{CircuitBreaker, CircuitPass, CircuitState};
 pub use exit_choice::{ExitChoice, ExitChoices};
 pub use exit_loss::{ExitLoss, ExitReading};
 pub use probe::{

@@ -119,6 +119,7 @@ where
             // The guard of the uplinks follows a switch at once.
             Ok(()) = wakers.uplinks.changed() => Activation::HostChanged,
             Ok(()) = wakers.egress.changed() => Activation::HostChanged,
+            Ok(()) = agent.dns.changed() => { agent.write_report(); continue }
             Some(()) = wakers.host.next(), if pace.is_over() => {
                 tokio::time::sleep(DEBOUNCE).await;
                 Activation::HostChanged

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::answer::Desk;
+use super::circuits::ResolverCircuits;
 use super::counters::DnsCounters;
 use super::error::BindError;
 use super::node::DnsNode;
@@ -43,6 +44,7 @@ impl<N: DnsNode> Forwarder<N> {
         table: watch::Receiver<DnsPlan>,
         node: N,
         counters: DnsCounters,
+        circuits: ResolverCircuits,
     ) -> Result<Self, BindError> {
         let mut datagrams = Vec::new();
         let mut connections = Vec::new();
@@ -55,7 +57,7 @@ impl<N: DnsNode> Forwarder<N> {
             let listener = ConnectionListener::bind(address);
             connections.push(listener.map_err(|source| BindError::Tcp { address, source })?);
         }
-        let desk = Desk::new(table, node, options.upstreams, counters);
+        let desk = Desk::new(table, node, options.upstreams, counters, circuits);
         Ok(Self {
             desk: Arc::new(desk),
             datagrams,

@@ -10,6 +10,7 @@
 //! | [`forwarder`] | what the agent starts |
 //! | [`node`] | what the forwarder asks the node |
 //! | `own` | resolvers of the node itself |
+//! | [`circuits`] | which resolvers are left alone for a while |
 //! | [`counters`] | how questions ended |
 //! | `decide` | where a question goes (pure) |
 //! | `filter` | what an answer brings where names are filtered (pure) |
@@ -20,6 +21,7 @@
 //! | `limits` | how many questions at a time |
 
 mod answer;
+pub mod circuits;
 pub mod counters;
 mod decide;
 mod error;
@@ -38,6 +40,7 @@ mod zones;
 #[cfg(test)]
 mod tests;
 
+pub use circuits::{OpenResolvers, ResolverCircuits};
 pub use counters::{DnsCounters, QuestionOutcome};
 pub use error::BindError;
 pub use forwarder::{Forwarder, ForwarderOptions};

@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::super::node::DnsNode;
-use super::super::{DnsCounters, Forwarder, ForwarderOptions};
+use super::super::{DnsCounters, Forwarder, ForwarderOptions, ResolverCircuits};
 use super::namespace::{Host, run};
 use super::resolver::Resolver;
 use crate::grants::GrantError;
@@ -95,7 +95,7 @@ pub(super) struct World {
     pub(super) counters: DnsCounters,
     table: watch::Sender<DnsPlan>,
     facts: Arc<Mutex<Facts>>,
-    _world: Host,
+    pub(super) world: Host,
     _runtime: Runtime,
 }
 
@@ -130,7 +130,7 @@ impl World {
             counters,
             table,
             facts,
-            _world: world,
+            world,
             _runtime: runtime,
         }
     }
@@ -164,7 +164,8 @@ fn start(table: watch::Receiver<DnsPlan>, facts: &Arc<Mutex<Facts>>) -> (Runtime
     };
     let inside = runtime.enter();
     let (node, counters) = (TestNode(Arc::clone(facts)), DnsCounters::default());
-    let forwarder = Forwarder::bind(options, table, node, counters.clone()).unwrap();
+    let circuits = ResolverCircuits::new(counters.clone());
+    let forwarder = Forwarder::bind(options, table, node, counters.clone(), circuits).unwrap();
     runtime.spawn(forwarder.run());
     drop(inside);
     (runtime, counters)

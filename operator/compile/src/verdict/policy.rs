@@ -292,8 +292,9 @@ fn leaving(
     if !seen.unanswered.is_empty() {
         let reason = Reason::ResolverSilent;
         let nodes = first_names(&seen.unanswered);
-        let message = format!("{} Nodes: {nodes}.", reason.sentence());
-        return Finding::no(kind, reason, message);
+        let mut parts = vec![format!("{} Nodes: {nodes}", reason.sentence())];
+        parts.extend(seen.silent_resolvers());
+        return Finding::no(kind, reason, parts.join("; "));
     }
     let (_, from) = exit::sources(active);
     let mut parts = vec![format!("{pods} by exit {name} {from}")];
@@ -306,6 +307,7 @@ fn leaving(
             "names outside of the cluster are refused on {nodes}. {sentence}"
         ));
     }
+    parts.extend(seen.silent_resolvers());
     let exceptions = context.plans.get(&policy.uid);
     let exceptions = exceptions.map_or(&[][..], |plan| &plan.terms.special_use_exceptions);
     let missing = unoffered(exceptions, active.offer.routes);
