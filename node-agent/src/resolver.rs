@@ -8,11 +8,12 @@ use postern_host::ports::TransportProtocol;
 use postern_linux::LinuxHost;
 use postern_plan::desired::{DnsPlan, Lease};
 use postern_plan::ruleset::Grant;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::dns::node::DnsNode;
 use crate::dns::{
-    BindError, DnsCounters, Forwarder, ForwarderOptions, OpenResolvers, ResolverCircuits,
+    BindError, CheckWork, DnsCheck, DnsCheckError, DnsCheckReport, DnsCounters, Forwarder,
+    ForwarderOptions, OpenResolvers, ResolverCircuits,
 };
 use crate::grants::{GrantBook, GrantError, GrantSender, write_grants};
 
@@ -25,6 +26,7 @@ pub struct DnsHandle {
     /// Which resolvers are left alone for a while.
     pub circuits: ResolverCircuits,
     open: watch::Receiver<OpenResolvers>,
+    checks: mpsc::Sender<CheckWork>,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,7 @@ pub struct DnsTables {
     lease: watch::Receiver<Option<Instant>>,
     grants: GrantBook,
     circuits: ResolverCircuits,
+    checks: mpsc::Receiver<CheckWork>,
 }
 
 impl DnsHandle {
@@ -41,11 +44,13 @@ impl DnsHandle {
     pub fn pair(counters: DnsCounters) -> (Self, DnsTables) {
         let (table, table_reader) = watch::channel(DnsPlan::default());
         let (lease, lease_reader) = watch::channel(None);
+        let (checks, work) = mpsc::channel(1);
         let tables = DnsTables {
             table: table_reader,
             lease: lease_reader,
             grants: GrantBook::default(),
             circuits: ResolverCircuits::new(counters),
+            checks: work,
         };
         let handle = Self {
             table,
@@ -53,6 +58,7 @@ impl DnsHandle {
             grants: tables.grants.clone(),
             open: tables.circuits.changes(),
             circuits: tables.circuits.clone(),
+            checks,
         };
         (handle, tables)
     }
@@ -67,6 +73,18 @@ impl DnsHandle {
             }
             changed
         });
+    }
+
+    /// Has the forwarder measure itself; the way to what it found. A measurement takes seconds, and one waits at most.
+    #[must_use]
+    pub fn check(
+        &self,
+        wanted: DnsCheck,
+    ) -> oneshot::Receiver<Result<DnsCheckReport, DnsCheckError>> {
+        let (answer, found) = oneshot::channel();
+        // Where it does not fit, the way back is dropped, and who waits at its end hears that.
+        drop(self.checks.try_send((wanted, answer)));
+        found
     }
 
     /// The resolvers that are left alone.
@@ -149,6 +167,6 @@ pub fn start(
     };
     let forwarder = Forwarder::bind(options, tables.table, node, counters, tables.circuits)?;
     tokio::spawn(write_grants(host, tables.grants, requests));
-    tokio::spawn(forwarder.run());
+    tokio::spawn(forwarder.run(tables.checks));
     Ok(())
 }

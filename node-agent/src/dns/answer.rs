@@ -19,7 +19,7 @@ use super::limits::{ClientLimits, Permit};
 use super::node::DnsNode;
 use super::question::{Code, DnsQuestion, MessageError, bare_answer};
 use super::socket::ResolverPath;
-use super::upstream::{AskedResolvers, NoAnswer, ask};
+use super::upstream::{AskedResolvers, UnansweredQuestion, ask};
 use crate::grants::grant_time;
 
 /// Questions of one pod that may be open at a time; a resolver that is silent holds one for 4 s.
@@ -191,7 +191,7 @@ impl<N: DnsNode> Desk<N> {
     }
 
     /// Decides by the table of this moment, which may be another one than a moment ago.
-    fn decide(
+    pub(super) fn decide(
         &self,
         client: SocketAddr,
         question: &DnsQuestion,
@@ -318,7 +318,7 @@ async fn carry_out(
     let failed = |outcome| (question.answer(message, Code::Failed), outcome);
     match ask(asker.protocol, asked, question, message).await {
         Ok(answer) => (answer, outcome),
-        Err(NoAnswer::Missed) => failed(QuestionOutcome::NoAnswer),
-        Err(NoAnswer::NotAsked) => failed(QuestionOutcome::NotAsked),
+        Err(UnansweredQuestion::Missed) => failed(QuestionOutcome::NoAnswer),
+        Err(UnansweredQuestion::NotAsked) => failed(QuestionOutcome::NotAsked),
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct AskedResolvers<'a> {
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoAnswer {
+pub(super) enum UnansweredQuestion {
     /// Those that were asked gave none.
     Missed,
     /// The circuits of all of them are open.
@@ -50,8 +50,8 @@ pub(super) async fn ask(
     asked: AskedResolvers<'_>,
     question: &DnsQuestion,
     query: &[u8],
-) -> Result<Vec<u8>, NoAnswer> {
-    let mut ended = NoAnswer::NotAsked;
+) -> Result<Vec<u8>, UnansweredQuestion> {
+    let mut ended = UnansweredQuestion::NotAsked;
     let mut attempts = 0;
     let rounds = asked.resolvers.len() * ATTEMPTS;
     for resolver in asked.resolvers.iter().cycle().take(rounds) {
@@ -86,7 +86,7 @@ pub(super) async fn ask(
                 );
             }
         }
-        ended = NoAnswer::Missed;
+        ended = UnansweredQuestion::Missed;
         attempts += 1;
         if attempts == ATTEMPTS {
             break;

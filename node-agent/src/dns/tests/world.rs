@@ -11,10 +11,10 @@ use postern_plan::desired::{Lease, SocketSource};
 use postern_plan::host::Family;
 use postern_plan::ruleset::Grant;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::super::node::DnsNode;
-use super::super::{DnsCounters, Forwarder, ForwarderOptions, ResolverCircuits};
+use super::super::{CheckWork, DnsCounters, Forwarder, ForwarderOptions, ResolverCircuits};
 use super::namespace::{Host, run};
 use super::resolver::Resolver;
 use crate::grants::GrantError;
@@ -93,6 +93,7 @@ pub(super) struct World {
     pub(super) outside: Resolver,
     pub(super) cluster: Resolver,
     pub(super) counters: DnsCounters,
+    pub(super) work: mpsc::Sender<CheckWork>,
     table: watch::Sender<DnsPlan>,
     facts: Arc<Mutex<Facts>>,
     pub(super) world: Host,
@@ -121,13 +122,14 @@ impl World {
         cluster.serve(&["10.96.0.10"], CLUSTER.parse::<Ipv4Addr>().unwrap());
         let facts = Arc::new(Mutex::new(Facts::usual()));
         let (table, reader) = watch::channel(plan(&entry()));
-        let (runtime, counters) = start(reader, &facts);
+        let (runtime, counters, work) = start(reader, &facts);
         Self {
             pods,
             stranger,
             outside,
             cluster,
             counters,
+            work,
             table,
             facts,
             world,
@@ -156,7 +158,10 @@ impl World {
     }
 }
 
-fn start(table: watch::Receiver<DnsPlan>, facts: &Arc<Mutex<Facts>>) -> (Runtime, DnsCounters) {
+fn start(
+    table: watch::Receiver<DnsPlan>,
+    facts: &Arc<Mutex<Facts>>,
+) -> (Runtime, DnsCounters, mpsc::Sender<CheckWork>) {
     let runtime = Runtime::new().unwrap();
     let options = ForwarderOptions {
         port: PORT,
@@ -164,11 +169,12 @@ fn start(table: watch::Receiver<DnsPlan>, facts: &Arc<Mutex<Facts>>) -> (Runtime
     };
     let inside = runtime.enter();
     let (node, counters) = (TestNode(Arc::clone(facts)), DnsCounters::default());
+    let (work, checks) = mpsc::channel(1);
     let circuits = ResolverCircuits::new(counters.clone());
     let forwarder = Forwarder::bind(options, table, node, counters.clone(), circuits).unwrap();
-    runtime.spawn(forwarder.run());
+    runtime.spawn(forwarder.run(checks));
     drop(inside);
-    (runtime, counters)
+    (runtime, counters, work)
 }
 
 /// A scope with a working exit and a resolver in each family.
