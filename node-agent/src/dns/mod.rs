@@ -40,6 +40,8 @@ mod upstream;
 mod zones;
 
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod tests;
 
 pub use check::{CheckWork, DnsCheck, DnsCheckError, DnsCheckReport, DnsVerdict};
