@@ -46,7 +46,7 @@ pub enum CircuitPass {
 }
 
 impl CircuitBreaker {
-    /// Asks for one question that is given up after `patience`. A trial whose end nobody tells is followed by another one.
+    /// Asks for one question that is given up after `patience`. A trial whose end is not reported is followed by another one.
     pub fn pass(&mut self, now: Instant, patience: Duration) -> CircuitPass {
         let lasts = match self.state {
             CircuitState::Closed | CircuitState::Doubted { .. } => return CircuitPass::Ask,

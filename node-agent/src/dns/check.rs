@@ -167,7 +167,7 @@ async fn measure<N: DnsNode>(
     let names: Vec<CheckedName> = names.collect::<Result<_, _>>()?;
     let first = names.first().ok_or(DnsCheckError::NoName)?;
     let resolvers = first.resolvers.clone();
-    // What the resolvers have to find out first is the time of neither way. What the kernel is told for a name that is new to the
+    // What the resolvers have to find out first is the time of neither way. What is written into the kernel for a name that is new to the
     // pod is the forwarder's.
     for name in &names {
         directly(name).await;

@@ -20,10 +20,10 @@ fn measured(world: &World, pod: &str, names: &[&str]) -> Result<DnsCheckReport, 
 }
 
 #[test]
-fn both_ways_are_measured_with_the_same_names_and_a_bound_that_is_exceeded_is_told() {
+fn both_ways_are_measured_with_the_same_names_and_a_bound_that_is_exceeded_is_reported() {
     alone(
         full_name!(
-            "both_ways_are_measured_with_the_same_names_and_a_bound_that_is_exceeded_is_told"
+            "both_ways_are_measured_with_the_same_names_and_a_bound_that_is_exceeded_is_reported"
         ),
         || {
             let world = World::new();
