@@ -120,6 +120,14 @@ fn open(lasts: Duration, now: Instant, random: u8) -> CircuitState {
 mod tests {
     use super::*;
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test needs some moment to count from; the machine only compares moments"
+    )]
+    fn begin() -> Instant {
+        Instant::now()
+    }
+
     const PATIENCE: Duration = Duration::from_secs(2);
 
     fn seconds(base: Instant, seconds: f64) -> Instant {
@@ -139,7 +147,7 @@ mod tests {
 
     #[test]
     fn three_questions_without_an_answer_over_three_seconds_open_it_and_fewer_do_not() {
-        let base = Instant::now();
+        let base = begin();
         let mut burst = CircuitBreaker::default();
         for _ in 0..50 {
             burst.missed(base, seconds(base, 2.0), 0);
@@ -156,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_is_missed_while_the_resolver_answers_others_counts_for_nothing() {
-        let base = Instant::now();
+        let base = begin();
         let mut breaker = CircuitBreaker::default();
         for at in 0..20 {
             let sent = seconds(base, f64::from(at));
@@ -168,7 +176,7 @@ mod tests {
 
     #[test]
     fn while_it_is_half_open_one_question_is_under_way_and_its_end_decides() {
-        let base = Instant::now();
+        let base = begin();
         let mut breaker = opened(base);
         let at = |second| seconds(base, second);
         assert_eq!(breaker.pass(at(4.9), PATIENCE), CircuitPass::Skip);
@@ -189,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_trial_that_never_ends_is_followed_by_another_one() {
-        let base = Instant::now();
+        let base = begin();
         let mut breaker = opened(base);
         let at = |second| seconds(base, second);
         assert_eq!(breaker.pass(at(6.0), PATIENCE), CircuitPass::Trial);
@@ -200,7 +208,7 @@ mod tests {
     #[test]
     fn it_is_open_twice_as_long_each_time_up_to_a_bound_and_random_numbers_shorten_that_by_a_quarter_at_most()
      {
-        let base = Instant::now();
+        let base = begin();
         for random in [0, 77, u8::MAX] {
             let mut breaker = opened(base);
             let mut now = seconds(base, 5.0);
@@ -222,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_late_answer_closes_it_at_once() {
-        let base = Instant::now();
+        let base = begin();
         let mut breaker = opened(base);
         breaker.answered(seconds(base, 4.1));
         assert_eq!(breaker.pass(seconds(base, 4.1), PATIENCE), CircuitPass::Ask);

@@ -167,3 +167,89 @@ impl AskedCircuit<'_> {
         done
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use postern_intent::body::{TermsDnsMode, TermsDnsRefusal};
+
+    use super::*;
+
+    fn way(exit: &str) -> DnsExit {
+        DnsExit {
+            exit: Some(exit.parse().unwrap()),
+            mark: 0x10,
+            device: "pst-c-eu".parse().unwrap(),
+            sources: BTreeMap::new(),
+            offered: None,
+        }
+    }
+
+    fn resolver() -> SocketAddr {
+        "203.0.113.53:53".parse().unwrap()
+    }
+
+    fn scope(name: &str) -> ScopeId {
+        format!("crawlers/{name}@eu").parse().unwrap()
+    }
+
+    /// Two scopes that ask one resolver by an exit, of which the first one has opened its circuit.
+    fn opened() -> ResolverCircuits {
+        let circuits = ResolverCircuits::new(DnsCounters::default());
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(9)).unwrap();
+        for (name, missed) in [("a", 3), ("b", 2)] {
+            let (scope, way) = (scope(name), way("eu"));
+            let asked = AskedCircuit {
+                circuits: &circuits,
+                scope: &scope,
+                way: &way,
+            };
+            (0..missed).for_each(|_| asked.missed(resolver(), long_ago));
+        }
+        circuits
+    }
+
+    fn open(circuits: &ResolverCircuits) -> OpenResolvers {
+        circuits.changes().borrow().clone()
+    }
+
+    fn plan(exit: &DnsExit, upstream: SocketAddr) -> DnsPlan {
+        let entry = DnsEntry {
+            scope: Some(scope("a")),
+            mode: TermsDnsMode::Forward,
+            refusal: TermsDnsRefusal::NxDomain,
+            names: Arc::default(),
+            upstreams: vec![upstream],
+            terms: None,
+            exit: Some(exit.clone()),
+        };
+        DnsPlan {
+            entries: [("10.244.1.2".parse().unwrap(), entry)].into(),
+            ..DnsPlan::default()
+        }
+    }
+
+    #[test]
+    fn what_one_policy_asks_opens_no_circuit_of_another_one() {
+        let of_first = OpenResolvers::from([(scope("a"), [resolver()].into())]);
+        assert_eq!(open(&opened()), of_first);
+    }
+
+    #[test]
+    fn a_circuit_is_forgotten_with_its_way_its_resolver_and_when_its_exit_is_back() {
+        let other = "203.0.113.54:53".parse().unwrap();
+        let circuits = opened();
+        circuits.keep(&plan(&way("eu"), resolver()));
+        circuits.exit_is_back(&"us".parse().unwrap());
+        assert_eq!(open(&circuits).len(), 1, "nothing changed for it");
+        for forget in [
+            |circuits: &ResolverCircuits, _| circuits.exit_is_back(&"eu".parse().unwrap()),
+            |circuits: &ResolverCircuits, _| circuits.keep(&plan(&way("us"), resolver())),
+            |circuits: &ResolverCircuits, other| circuits.keep(&plan(&way("eu"), other)),
+            |circuits: &ResolverCircuits, _| circuits.keep(&DnsPlan::default()),
+        ] {
+            let circuits = opened();
+            forget(&circuits, other);
+            assert_eq!(open(&circuits), OpenResolvers::new());
+        }
+    }
+}
