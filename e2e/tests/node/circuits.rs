@@ -105,14 +105,14 @@ impl Resolvers {
         began.elapsed()
     }
 
-    fn is_named(&self, named: bool) {
-        let dead = self.dead.to_string();
+    /// Waits until the node reports these as silent, and no others.
+    fn are_named(&self, wanted: &[IpAddr]) {
+        let wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
         self.scene
             .lab
-            .await_report(NODE, "whether the dead resolver is named", |report| {
+            .await_report(NODE, "the silent resolvers", |report| {
                 let silent = report["scopes"][0]["silentResolvers"].as_array();
-                let found = silent.is_some_and(|all| all.iter().any(|one| one == &*dead));
-                found == named
+                silent.map_or(&[][..], Vec::as_slice) == wanted
             })
             .unwrap();
     }
@@ -132,7 +132,7 @@ fn a_dead_resolver_is_passed_over_and_named_and_asked_again_when_it_is_back() {
 
     resolvers.kill();
     let opened = resolvers.until("an open circuit", 2);
-    resolvers.is_named(true);
+    resolvers.are_named(&[dead]);
     let before = resolvers.arrived();
     let times = resolvers.ask_for(Duration::from_secs(16), wanted);
     let sent = resolvers.arrived() - before;
@@ -151,7 +151,7 @@ fn a_dead_resolver_is_passed_over_and_named_and_asked_again_when_it_is_back() {
     let closed = resolvers.until("a closed circuit", 0);
     println!("closed {closed:?} after it was back");
     assert!(closed < Duration::from_secs(10), "{closed:?}");
-    resolvers.is_named(false);
+    resolvers.are_named(&[]);
 
     // It alone, and dead: pods hear that at once, and the other resolver is not asked instead.
     scene.apply(&policy(&format!("'{dead}'")));
