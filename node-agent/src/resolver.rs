@@ -75,6 +75,12 @@ impl DnsHandle {
         });
     }
 
+    /// The plans that the forwarder goes by.
+    #[must_use]
+    pub fn plans(&self) -> watch::Receiver<DnsPlan> {
+        self.table.subscribe()
+    }
+
     /// Has the forwarder measure itself; the way to what it found. A measurement takes seconds, and one waits at most.
     #[must_use]
     pub fn check(

@@ -23,6 +23,7 @@ use postern_agent::endpoints::{self, EndpointHandle};
 use postern_agent::files;
 use postern_agent::inbox::Inbox;
 use postern_agent::ledger::Ledger;
+use postern_agent::limits::watch_limits;
 use postern_agent::metrics::AgentMetrics;
 use postern_agent::options::RunArgs;
 use postern_agent::preflight;
@@ -118,6 +119,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     serve_metrics(args, health.clone(), registry);
     let resolvers = own_resolvers(args);
     let (dns, counters) = serve_names(args, host.clone(), resolvers.clone(), metrics.dns());
+    tokio::spawn(watch_limits(host.clone(), dns.plans(), metrics.clone()));
     let work = serve_socket(args, &mut damages);
     let uid = node_uid(args).await.map_err(AgentError::Node)?;
     let (sender, updates) = mpsc::channel(4);

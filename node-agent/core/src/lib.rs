@@ -13,6 +13,7 @@
 //! | [`exit_loss`] | since when a scope's exit is lost, and when its uplink may open |
 //! | [`filter_cost`] | what the DNS forwarder adds to the time of its resolvers |
 //! | [`isolation`] | which uplink may be up, and the way from one to another |
+//! | [`limit_use`] | what pods have left of their limits |
 //! | [`read_back`] | what the kernel shows, and for which body it was read |
 //! | [`report`] | conditions and status of the report |
 //! | [`probe`] | what probes of exits found |
@@ -25,6 +26,7 @@ pub mod exit_choice;
 pub mod exit_loss;
 pub mod filter_cost;
 pub mod isolation;
+pub mod limit_use;
 pub mod posture;
 pub mod probe;
 pub mod read_back;

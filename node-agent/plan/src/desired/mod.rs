@@ -24,7 +24,7 @@ pub use cluster::{ClusterView, LocalRanges};
 pub use dns::{DnsEntry, DnsPlan, SocketSource};
 pub use exit_source::{ExitSource, ExitSources};
 pub(crate) use firewall::holds;
-pub use firewall::names;
+pub use firewall::{limit_of, names};
 pub use grant::{NameRules, NamedRule};
 pub use host_state::Desired;
 pub use inputs::{

@@ -32,4 +32,5 @@ mod steer;
 mod translate;
 
 pub(crate) use guard::holds;
+pub use limits::limit_of;
 pub(super) use ruleset::ruleset;
