@@ -10,7 +10,7 @@ use postern_plan::desired::{DnsPlan, limit_of};
 use postern_plan::host::Family;
 use postern_plan::ruleset::{LimitMeasure, SourceCount};
 
-/// The rates that the kernel counts. How many connections a source has open it shows to nobody.
+/// The rates that the kernel counts. It does not show how many connections a source has open.
 pub const RATES: [LimitMeasure; 3] = [
     LimitMeasure::NewConnections,
     LimitMeasure::Packets,
@@ -99,7 +99,7 @@ impl LimitLooks {
 
 #[expect(
     clippy::cast_precision_loss,
-    reason = "a share is told in parts of a thousand, and 52 bits are more than that"
+    reason = "a share is read in parts of a thousand, and 52 bits are more than that"
 )]
 fn left(
     source: &LimitedSource<'_>,

@@ -129,7 +129,7 @@ impl fmt::Display for SourceLimit {
     /// The set's element is made by the first packet. The kernel deletes it when the last of the counted connections ends, or when
     /// the source was silent for some time.
     ///
-    /// The counter stands before the rate, so that it counts what is dropped too: the kernel shows nobody what is left of a rate.
+    /// The counter stands before the rate, so that it counts what is dropped too: the kernel does not show how much of a rate is left.
     ///
     /// A rate lets a burst of one second pass. The kernel adds a second's worth to the burst of bytes by itself.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
