@@ -25,7 +25,7 @@ IMAGES := $(or $(CARGO_TARGET_DIR),target)/images
 # Crates whose tests make namespaces and ask a kernel.
 KERNEL := postern-linux postern-tunnel
 
-.PHONY: help demo test lint unit netns controlplane controlplane-go controlplane-cases controlplane-leaks controlplane-long chart images kind nft-versions vm cluster bench tools \
+.PHONY: help demo test test-long fuzz-long lint unit netns controlplane controlplane-go controlplane-cases controlplane-leaks controlplane-long chart images kind nft-versions vm cluster bench tools \
 	fmt clippy deny typos structure lint-tools need-root netns-kernel netns-dns netns-lab controlplane-programs
 
 # Labs share cores, and the proof of controlplane-leaks needs the runs of controlplane-cases before it.
@@ -40,7 +40,7 @@ demo: need-root ## the main job end to end on a real API server, with proof; KEE
 
 test: need-root ## installs what is missing, then lint, unit, netns, controlplane and demo to their end, and one line that counts them (root, Go)
 	@e2e/setup/tools.sh build lint lab wireguard
-	@echo 'not there yet and so not run: vm, bench; not run for the time they take: controlplane-long; not run for the packages of other releases: nft-versions; not run for release builds of their own: images, cluster'
+	@echo 'not there yet and so not run: vm, bench; not run for the time they take: test-long; not run for the packages of other releases: nft-versions; not run for release builds of their own: images, cluster'
 	@MAKE='$(MAKE)' e2e/setup/suites.sh lint unit netns controlplane demo
 
 lint: fmt clippy deny typos structure ## layout, lints, licences, bans, spelling, structure
@@ -64,6 +64,18 @@ netns: need-root netns-kernel netns-dns netns-lab ## real nft, routes, WireGuard
 netns-kernel:
 	@e2e/setup/tools.sh lab wireguard
 	$(CARGO) test $(addprefix -p ,$(KERNEL)) --no-fail-fast -- --test-threads=$(TEST_THREADS)
+
+# The parsers of what others send: questions and answers of names, listings of nft, envelopes, and what a runtime gives to the plugin.
+# `make unit` and `make netns-kernel` try each for two seconds.
+FUZZ_SECONDS ?= 300
+
+fuzz-long: ## hostile inputs for each parser, for FUZZ_SECONDS
+	POSTERN_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p postern-agent --lib --no-fail-fast -- --nocapture dns::fuzz_tests
+	POSTERN_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p postern-agent-core --test envelope --no-fail-fast -- --nocapture
+	POSTERN_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p postern-cni --test hostile --no-fail-fast -- --nocapture
+	POSTERN_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p postern-linux --lib -- --nocapture no_listing_breaks_the_reader
+
+test-long: fuzz-long controlplane-long ## what takes minutes: hostile inputs, a store set back, leaders that hang (root, Go)
 
 nft-versions: need-root ## the cases of the firewall with the nft of Debian 13 and of sid (root)
 	@e2e/setup/nft-versions.sh trixie sid

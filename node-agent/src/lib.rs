@@ -46,6 +46,7 @@ pub mod grants;
 pub mod inbox;
 pub mod isolation;
 pub mod ledger;
+pub mod limits;
 pub mod metrics;
 pub mod options;
 pub mod preflight;

@@ -1,11 +1,15 @@
 //! Numbers for machines: `postern_agent_*`, OpenMetrics.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use postern_agent_core::ScopeStatus;
+use postern_agent_core::limit_use::LimitShare;
 use postern_crds::node_report::{DeniedCount, RuleCount};
-use postern_intent::Namespace;
 use postern_intent::body::PolicyRef;
+use postern_intent::{Namespace, ScopeId};
+use postern_plan::ruleset::LimitMeasure;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -29,6 +33,14 @@ struct RuleLabels {
     rule: String,
 }
 
+/// A limit of a policy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    namespace: String,
+    policy: String,
+    limit: &'static str,
+}
+
 type LabelCounters = Family<Word, Counter>;
 type LabelGauges = Family<Word, Gauge>;
 
@@ -45,6 +57,8 @@ pub struct AgentMetrics {
     packets: LabelGauges,
     would_refuse: Family<RuleLabels, Gauge>,
     denied: Family<RuleLabels, Gauge>,
+    limit_left: Family<LimitLabels, Gauge<f64, AtomicU64>>,
+    limit_used_up: Family<LimitLabels, Gauge>,
     apiserver: ApiMetrics,
     dns: DnsCounters,
     records: RecordMetrics,
@@ -115,6 +129,16 @@ impl AgentMetrics {
             "denied_packets",
             "Packets that rules of administrators refused, by rule, since the tables were made anew",
             metrics.denied.clone(),
+        );
+        registry.register(
+            "limit_remaining_ratio",
+            "What the pod that has the least has left of a limit of its policy, from 0 to 1, over the last seconds",
+            metrics.limit_left.clone(),
+        );
+        registry.register(
+            "limit_exhausted_sources",
+            "Addresses of pods that have nothing left of a limit of their policy",
+            metrics.limit_used_up.clone(),
         );
         metrics.apiserver.register(&mut registry);
         metrics.dns.register(&mut registry);
@@ -192,6 +216,23 @@ impl AgentMetrics {
         self.would_refuse.get_or_create(&labels).set(packets);
     }
 
+    /// What pods have left of their limits, by policy; policies that are not there have none.
+    pub fn limits(&self, shares: &BTreeMap<(ScopeId, LimitMeasure), LimitShare>) {
+        self.limit_left.clear();
+        self.limit_used_up.clear();
+        for ((scope, measure), share) in shares {
+            let (namespace, rest) = scope.as_str().split_once('/').unwrap_or_default();
+            let (policy, _) = rest.split_once('@').unwrap_or_default();
+            let labels = LimitLabels {
+                namespace: namespace.to_owned(),
+                policy: policy.to_owned(),
+                limit: measure.word(),
+            };
+            self.limit_left.get_or_create(&labels).set(share.least);
+            self.limit_used_up.get_or_create(&labels).set(share.used_up);
+        }
+    }
+
     /// Metrics of the exchange with the API server.
     #[must_use]
     pub fn apiserver(&self) -> ApiMetrics {
@@ -235,7 +276,7 @@ mod tests {
 
     use postern_host_testing::fixture::client;
 
-    use super::{AgentMetrics, RuleCount};
+    use super::{AgentMetrics, LimitMeasure, LimitShare, RuleCount};
 
     const DOCUMENT: &str = include_str!("../../docs/agent-metrics.md");
 
@@ -251,6 +292,14 @@ mod tests {
         metrics.counted_packets("blocked", 1);
         let policy = &client().firewall[0].policy;
         metrics.would_refuse(policy, &RuleCount::default());
+        let share = LimitShare {
+            least: 0.5,
+            used_up: 0,
+        };
+        let scope = "crawlers/crawler@eu".parse().unwrap();
+        metrics.limits(&[((scope, LimitMeasure::Packets), share)].into());
+        let resolver = "203.0.113.53:53".parse().unwrap();
+        metrics.dns().resolvers(&[((None, resolver), 2)].into());
         metrics.apiserver().is_used();
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();

@@ -1,6 +1,6 @@
 //! The command line of `postern-agent`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -37,6 +37,9 @@ pub enum Verb {
     /// Trust the keys that are installed here in place of the pinned ones, as after the loss of the operator's signing key.
     /// Root only; written to the ledger first.
     TrustKeys(ReleaseArgs),
+    /// Measure what the DNS forwarder adds to the time of its resolvers, for one pod: the same names in turn by the forwarder
+    /// and of the resolvers directly, by the same exit. Root only. Exit code 0 where the bound holds, 3 where it does not.
+    DnsCheck(DnsCheckArgs),
     /// Remove everything of ours from this node. Refuses without a release: in the ledger, or given here by root.
     Cleanup(CleanupArgs),
 }
@@ -59,6 +62,25 @@ pub struct AskArgs {
     /// How output is printed.
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Output,
+}
+
+/// A measurement of the DNS forwarder.
+#[derive(Debug, Args)]
+pub struct DnsCheckArgs {
+    /// An address of the pod.
+    #[arg(long, value_name = "ADDRESS")]
+    pub pod: IpAddr,
+    /// How often each name is asked by each way, within 20 s.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rounds: u32,
+    /// What the forwarder may add to the 99th percentile, in milliseconds.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 50)]
+    pub bound: u64,
+    /// Names that the policy of the pod allows.
+    #[arg(required = true)]
+    pub names: Vec<String>,
+    #[command(flatten)]
+    pub ask: AskArgs,
 }
 
 /// Preflight: settings that matter to it.

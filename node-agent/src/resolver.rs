@@ -9,10 +9,13 @@ use postern_host::ports::TransportProtocol;
 use postern_linux::LinuxHost;
 use postern_plan::desired::{DnsPlan, Lease};
 use postern_plan::ruleset::Grant;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::dns::node::DnsNode;
-use crate::dns::{BindError, DnsCounters, Forwarder, ForwarderOptions};
+use crate::dns::{
+    BindError, CheckWork, DnsCheck, DnsCheckError, DnsCheckReport, DnsCounters, Forwarder,
+    ForwarderOptions, OpenResolvers, ResolverCircuits,
+};
 use crate::grants::{GrantBook, GrantError, GrantSender, write_grants};
 use crate::records::NameRecords;
 
@@ -22,6 +25,10 @@ pub struct DnsHandle {
     lease: watch::Sender<Option<Instant>>,
     /// What answers granted.
     pub grants: GrantBook,
+    /// Which resolvers are left alone for a while.
+    pub circuits: ResolverCircuits,
+    open: watch::Receiver<OpenResolvers>,
+    checks: mpsc::Sender<CheckWork>,
 }
 
 #[derive(Debug)]
@@ -29,23 +36,31 @@ pub struct DnsTables {
     table: watch::Receiver<DnsPlan>,
     lease: watch::Receiver<Option<Instant>>,
     grants: GrantBook,
+    circuits: ResolverCircuits,
+    checks: mpsc::Receiver<CheckWork>,
 }
 
 impl DnsHandle {
     /// Both ends. Before the first word of the agent nobody is known and nothing has a lease.
     #[must_use]
-    pub fn pair() -> (Self, DnsTables) {
+    pub fn pair(counters: DnsCounters) -> (Self, DnsTables) {
         let (table, table_reader) = watch::channel(DnsPlan::default());
         let (lease, lease_reader) = watch::channel(None);
+        let (checks, work) = mpsc::channel(1);
         let tables = DnsTables {
             table: table_reader,
             lease: lease_reader,
             grants: GrantBook::default(),
+            circuits: ResolverCircuits::new(counters),
+            checks: work,
         };
         let handle = Self {
             table,
             lease,
             grants: tables.grants.clone(),
+            open: tables.circuits.changes(),
+            circuits: tables.circuits.clone(),
+            checks,
         };
         (handle, tables)
     }
@@ -56,9 +71,42 @@ impl DnsHandle {
             let changed = current != plan;
             if changed {
                 current.clone_from(plan);
+                self.circuits.keep(plan);
             }
             changed
         });
+    }
+
+    /// The plans that the forwarder goes by.
+    #[must_use]
+    pub fn plans(&self) -> watch::Receiver<DnsPlan> {
+        self.table.subscribe()
+    }
+
+    /// Has the forwarder measure itself; the way to what it found. A measurement takes seconds, and one waits at most.
+    #[must_use]
+    pub fn check(
+        &self,
+        wanted: DnsCheck,
+    ) -> oneshot::Receiver<Result<DnsCheckReport, DnsCheckError>> {
+        let (answer, found) = oneshot::channel();
+        // Where it does not fit, the way back is dropped, and who waits at its end hears that.
+        drop(self.checks.try_send((wanted, answer)));
+        found
+    }
+
+    /// The resolvers that are left alone.
+    #[must_use]
+    pub fn open_resolvers(&self) -> OpenResolvers {
+        self.open.borrow().clone()
+    }
+
+    /// Waits until there are others.
+    ///
+    /// # Errors
+    /// Never while the agent runs: it holds the sender too.
+    pub async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        self.open.changed().await
     }
 
     /// Tells the forwarder until when the lease runs; none: it does not.
@@ -132,8 +180,8 @@ pub fn start(
         grants,
         records,
     };
-    let forwarder = Forwarder::bind(options, tables.table, node, counters)?;
+    let forwarder = Forwarder::bind(options, tables.table, node, counters, tables.circuits)?;
     tokio::spawn(write_grants(host, tables.grants, requests));
-    tokio::spawn(forwarder.run());
+    tokio::spawn(forwarder.run(tables.checks));
     Ok(())
 }

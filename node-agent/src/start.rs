@@ -18,11 +18,11 @@ use postern_agent::audit::AuditTrail;
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
 use postern_agent::control::server::{self, Work};
-use postern_agent::dns::DnsCounters;
 use postern_agent::endpoints::{self, EndpointHandle};
 use postern_agent::files;
 use postern_agent::inbox::Inbox;
 use postern_agent::ledger::Ledger;
+use postern_agent::limits::watch_limits;
 use postern_agent::metrics::AgentMetrics;
 use postern_agent::options::RunArgs;
 use postern_agent::preflight;
@@ -118,7 +118,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     let health = serve_metrics(args, registry);
     let resolvers = own_resolvers(args);
     let (records, names, packet_log) = keep_records(metrics.records()).await;
-    let (dns, counters) = serve_names(args, &host, &resolvers, metrics.dns(), names);
+    let (dns, counters) = serve_names(args, &host, &resolvers, &metrics, names);
     let work = serve_socket(args, &mut damages);
     let uid = node_uid(args).await.map_err(AgentError::Node)?;
     let (sender, updates) = mpsc::channel(4);
@@ -166,7 +166,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     let wakers = Wakers {
         uplinks: agent.uplinks.changes(),
         egress: agent.egress.changes(),
-        probes: probe::start(plan, resolvers),
+        probes: probe::start(plan, resolvers, agent.dns.circuits.clone()),
         first_look: args.endpoint().map_or(Duration::ZERO, |_| FIRST_LOOK),
         work,
         host: crowd(events, |_| true),
@@ -265,17 +265,19 @@ fn serve_names(
     args: &RunArgs,
     host: &LinuxHost,
     upstreams: &[SocketAddr],
-    questions: DnsCounters,
+    metrics: &AgentMetrics,
     records: NameRecords,
 ) -> (DnsHandle, BTreeMap<String, u64>) {
-    let (handle, tables) = DnsHandle::pair();
+    let (handle, tables) = DnsHandle::pair(metrics.dns());
+    let limits = watch_limits(host.clone(), handle.plans(), metrics.clone());
+    tokio::spawn(limits);
     let options = postern_agent::dns::ForwarderOptions {
         port: args.dns_port,
         upstreams: upstreams.to_vec(),
     };
     let mut counters = BTreeMap::new();
     if let Err(error) =
-        postern_agent::resolver::start(options, tables, host.clone(), questions, records)
+        postern_agent::resolver::start(options, tables, host.clone(), metrics.dns(), records)
     {
         tracing::error!(
             error = &error as &dyn std::error::Error,

@@ -1,17 +1,24 @@
 //! What a person asks of the node.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use postern_agent::cleanup::cleanup as clean;
 use postern_agent::control::client::ask;
 use postern_agent::control::{ControlAnswer, ControlRequest};
+use postern_agent::dns::{DnsCheck, DnsVerdict};
 use postern_agent::egress;
-use postern_agent::options::{AskArgs, CleanupArgs, Output, PreflightArgs, ReleaseArgs};
+use postern_agent::options::{
+    AskArgs, CleanupArgs, DnsCheckArgs, Output, PreflightArgs, ReleaseArgs,
+};
 use postern_agent::preflight::{check, judge, look};
 use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
 use postern_plan::settings::NodeSettings;
 
 use crate::start::AgentError;
+
+/// What `posternctl` ends with too where it did what was asked and something is wrong.
+const BOUND_EXCEEDED: u8 = 3;
 
 /// `status`.
 pub(crate) fn status(args: &AskArgs) -> Result<ExitCode, AgentError> {
@@ -54,6 +61,32 @@ pub(crate) fn trust_keys(args: &ReleaseArgs) -> Result<ExitCode, AgentError> {
     };
     let answer = ask(&args.ask.run_dir, &question).map_err(AgentError::Ask)?;
     Ok(print(&answer, args.ask.output))
+}
+
+/// `dns-check`.
+pub(crate) fn dns_check(args: &DnsCheckArgs) -> Result<ExitCode, AgentError> {
+    let question = ControlRequest::DnsCheck(DnsCheck {
+        pod: args.pod,
+        names: args.names.clone(),
+        rounds: args.rounds,
+    });
+    let answer = ask(&args.ask.run_dir, &question).map_err(AgentError::Ask)?;
+    let report = answer.status.clone().map(serde_json::from_value);
+    let Some(Ok(report)) = report else {
+        return Ok(print(&answer, args.ask.output));
+    };
+    let verdict = DnsVerdict::of(report, Duration::from_millis(args.bound));
+    match args.ask.output {
+        Output::Json => println!(
+            "{}",
+            serde_json::to_string_pretty(&verdict).unwrap_or_default()
+        ),
+        Output::Text => print!("{verdict}"),
+    }
+    Ok(match verdict.holds {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(BOUND_EXCEEDED),
+    })
 }
 
 /// `cleanup`.

@@ -18,7 +18,7 @@ pub use detail::{
 pub use isolation::{IsolationReport, IsolationState};
 pub use path::{AddressFamily, ExitReport, PathHop, PathReport, PathState, ServedReport};
 pub use scope::{
-    DeniedCount, OBSERVED_LISTED, Posture, ResolverState, RuleCount, ScopePods, ScopePolicy,
-    ScopeReport, ScopeState,
+    DeniedCount, OBSERVED_LISTED, Posture, RESOLVERS_LISTED, ResolverState, RuleCount, ScopePods,
+    ScopePolicy, ScopeReport, ScopeState,
 };
 pub use spec::{NodeReport, NodeReportSpec, NodeReportStatus, SCOPES_LISTED, SERVED_LISTED};

@@ -42,6 +42,12 @@ pub struct ScopeReport {
     #[serde(default)]
     pub resolvers: ResolverState,
 
+    /// Resolvers that policy or node name and that are left alone for a while, because they did not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "crate::schema::address::reported_ips")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub silent_resolvers: Vec<String>,
+
     /// Pods of the scope on this node by what holds for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ScopePods")]
@@ -62,6 +68,9 @@ pub struct ScopeReport {
 
 /// The rules of all scopes that a report lists under `observed`, and under `denied`. The metrics of the agent have all of them.
 pub const OBSERVED_LISTED: usize = 128;
+
+/// Resolvers of one scope that a report lists.
+pub const RESOLVERS_LISTED: usize = 16;
 
 /// What one rule of a policy would have refused.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -34,6 +34,7 @@ mod plane;
 mod restored;
 #[path = "../../../crds/tests/api/samples.rs"]
 mod samples;
+mod sandboxes;
 mod settings;
 mod stale;
 mod tenants;

@@ -383,3 +383,36 @@ fn a_pod_has_no_more_connections_at_a_time_than_its_limit_also_over_a_restart_of
     })
     .unwrap();
 }
+
+#[test]
+fn what_is_left_of_a_limit_is_a_metric_of_its_policy() {
+    let crowd = Crowd::up();
+    let metric = |name: &str, limit: &str| {
+        let labels = format!("namespace=\"crawlers\",policy=\"crawler\",limit=\"{limit}\"");
+        let name = format!("postern_agent_limit_{name}{{{labels}}}");
+        crowd.lab.agent_metric(NODE, &name).unwrap()
+    };
+    // A ratio is a whole number only where nothing was used.
+    let quiet =
+        |limit| metric("exhausted_sources", limit) == 0 && metric("remaining_ratio", limit) == 1;
+    crowd.limit("limits: {packetsPerSecond: 500, newConnectionsPerSecond: 400}");
+    wait_until(WAIT_DEADLINE, "limits of which nothing is used", || {
+        Ok((quiet("packets") && quiet("new_connections")).then_some(()))
+    })
+    .unwrap();
+    // Twice as many packets as the limit lets through, of one connection.
+    let flood = &streams(500, Flow::One, 16, 0)[..1];
+    thread::scope(|scope| {
+        let flooding = scope.spawn(|| crowd.measured(flood, Duration::from_secs(14)));
+        wait_until(WAIT_DEADLINE, "a pod that has nothing left", || {
+            let used_up = metric("exhausted_sources", "packets") == 1;
+            Ok((used_up && quiet("new_connections")).then_some(()))
+        })
+        .unwrap();
+        println!("{:?} a second arrive", flooding.join().unwrap().0);
+    });
+    wait_until(WAIT_DEADLINE, "the limit is free again", || {
+        Ok(quiet("packets").then_some(()))
+    })
+    .unwrap();
+}

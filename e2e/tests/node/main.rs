@@ -11,6 +11,7 @@
 )]
 
 mod ablation;
+mod circuits;
 mod connectivity;
 mod counter;
 mod documents;

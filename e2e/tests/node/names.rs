@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use postern_e2e::lab::{Exec, PodOptions};
+use postern_e2e::lab::{Binaries, Exec, PodOptions};
 use postern_e2e::proof::harness::{WAIT_DEADLINE, wait_until};
 
 use crate::holes::{Talk, WEB, ask, both, lab_program, serving};
@@ -247,6 +247,46 @@ fn a_grant_ends_for_new_connections_and_open_ones_go_on_also_without_the_agent()
         "tcp",
     );
     open.iter_mut().for_each(Talk::ends);
+    scene.nothing_leaked_but(&[]);
+}
+
+#[test]
+fn what_the_filter_adds_to_its_resolver_is_measured_and_within_the_bound() {
+    let names = Names::up();
+    let scene = &names.scene;
+    scene.apply(&named(names.resolver, "{fqdn: '*.allowed.world.test'}"));
+    scene.refuses("before any answer", own(&scene.web, 7), "tcp");
+    scene.in_force();
+    let agent = Binaries::locate().unwrap().path("postern-agent");
+    let run_dir = scene.lab.run_dir(NODE);
+    let pod = scene.web.addresses[0].to_string();
+    let check = |more: &[&str], names: &[String]| {
+        let mut program = std::process::Command::new(&agent);
+        program.arg("dns-check").arg("--run-dir").arg(&run_dir);
+        program.args(["--pod", &pod]).args(more).args(names);
+        let output = program.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        (output.status.code(), text)
+    };
+    // Each name is new to the pod, so that the kernel is told an address for each answer of the first round.
+    let fresh: Vec<String> = (10..110)
+        .map(|last| name_of(format!("203.0.113.{last}").parse().unwrap()))
+        .collect();
+    for rounds in ["1", "4"] {
+        let (code, table) = check(&["--rounds", rounds], &fresh);
+        println!("{rounds} rounds of {} names\n{table}", fresh.len());
+        assert_eq!(code, Some(0), "{table}");
+        assert!(table.contains("holds: the forwarder adds"), "{table}");
+    }
+    let (code, json) = check(&["--rounds", "2", "-o", "json"], &fresh[..5]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &json["holds"]), (Some(0), &true.into()), "{json}");
+    assert_eq!(json["cost"]["forwarder"]["answered"], 10, "{json}");
+    assert_eq!(json["resolvers"][0], format!("{}:53", names.resolver));
+    // A name that no rule allows is asked of nobody, also not by the measurement.
+    let (code, told) = check(&[], &["secret.world.test".to_owned()]);
+    assert!(code == Some(1) && told.contains("is not asked"), "{told}");
+    assert!(!names.was_asked("secret.world.test"));
     scene.nothing_leaked_but(&[]);
 }
 

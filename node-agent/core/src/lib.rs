@@ -5,22 +5,28 @@
 //!
 //! | module | for |
 //! |---|---|
+//! | [`circuit`] | whether a resolver is asked |
 //! | [`session_health`] | whether the server of an external exit answers |
 //! | [`tunnel_health`] | whether the other end of a tunnel answers |
 //! | [`egress`] | which egress addresses the node has, and for how long |
 //! | [`exit_choice`] | which gateway of an exit the node uses |
 //! | [`exit_loss`] | since when a scope's exit is lost, and when its uplink may open |
+//! | [`filter_cost`] | what the DNS forwarder adds to the time of its resolvers |
 //! | [`isolation`] | which uplink may be up, and the way from one to another |
+//! | [`limit_use`] | what pods have left of their limits |
 //! | [`read_back`] | what the kernel shows, and for which body it was read |
 //! | [`report`] | conditions and status of the report |
 //! | [`probe`] | what probes of exits found |
 //! | [`scope_reading`], [`scope_status`] | what was read back of a scope, and its status by that |
 //! | [`posture`] | what the kernel lets pass for a scope |
 
+pub mod circuit;
 pub mod egress;
 pub mod exit_choice;
 pub mod exit_loss;
+pub mod filter_cost;
 pub mod isolation;
+pub mod limit_use;
 pub mod posture;
 pub mod probe;
 pub mod read_back;
@@ -31,6 +37,7 @@ pub mod scope_status;
 pub mod session_health;
 pub mod tunnel_health;
 
+pub use circuit::{CircuitBreaker, CircuitPass, CircuitState};
 pub use exit_choice::{ExitChoice, ExitChoices};
 pub use exit_loss::{ExitLoss, ExitReading};
 pub use probe::{

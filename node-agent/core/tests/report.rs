@@ -7,7 +7,7 @@
 )]
 
 use postern_host_testing::fixture;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -24,13 +24,14 @@ use postern_agent_core::scope_reading::LeaseReading;
 use postern_agent_core::session_health::SessionHealths;
 use postern_agent_core::tunnel_health::TunnelHealths;
 use postern_agent_core::{
-    Carried, GatewayAnswer, PartialReading, ProbeAnswer, ProbeResults, ReadBack, UnreadPart,
+    Carried, GatewayAnswer, PartialReading, ProbeAnswer, ProbeResults, ReadBack, ScopeStatus,
+    UnreadPart,
 };
 use postern_crds::conditions::{ConditionStatus, ConditionType, Reason};
-use postern_crds::node_report::{AddressFamily, PathHop};
+use postern_crds::node_report::{AddressFamily, PathHop, ResolverState};
 use postern_intent::sign::{sign_cluster, sign_intent};
 use postern_intent::verify::{VerifyContext, join, verify_cluster, verify_intent};
-use postern_intent::{Body, Serial, TrustedKeys, Verified, WgKey};
+use postern_intent::{Body, ScopeId, Serial, TrustedKeys, Verified, WgKey};
 use postern_plan::Desired;
 use postern_plan::desired::{HostFacts, NodeClaim};
 use postern_plan::diff::learned::Learned;
@@ -53,6 +54,7 @@ struct Case {
     probes: ProbeResults,
     counters: BTreeMap<String, u64>,
     egress: EgressFindings,
+    open_resolvers: BTreeMap<ScopeId, BTreeSet<SocketAddr>>,
     facts: HostFacts,
     wireguard_key: WgKey,
     failures: Vec<FailedStep>,
@@ -152,6 +154,7 @@ impl Case {
                 there: Some(Default::default()),
                 ..EgressFindings::default()
             },
+            open_resolvers: BTreeMap::new(),
             facts: fixture::facts(),
             wireguard_key: WgKey::from_bytes([9; 32]).unwrap(),
             failures: Vec::new(),
@@ -194,6 +197,7 @@ impl Case {
                 bypasses: BTreeMap::new(),
                 isolation: None,
                 egress: &self.egress,
+                open_resolvers: self.open_resolvers.clone(),
                 counters: &self.counters,
             },
             setup: NodeSetup {
@@ -436,6 +440,29 @@ fn an_exit_is_reported_with_the_mtu_that_its_device_has_and_another_one_is_a_mis
         assert_eq!(found, (Some(1300), false), "its digest is not claimed");
         let wanted = format!("set mtu of {} to 1420", body.tunnels[0].interface);
         assert_eq!((mismatches, agrees), (vec![wanted], (False, R::Mismatch)));
+    }
+}
+
+#[test]
+fn a_scope_names_the_resolvers_that_are_left_alone_and_is_without_one_when_all_are() {
+    let mut case = Case::sealed();
+    let mut body = client();
+    let two = ["203.0.113.53:53", "203.0.113.54:53"].map(|text| text.parse().unwrap());
+    body.firewall[0].terms.dns.upstreams = two.into();
+    let scope = body.firewall[0].id.clone();
+    let wanted = unsteered(verified_body(&body), Desired::default());
+    case.read_back = Some(read(&wanted, None, whole()));
+    for (open, wanted) in [
+        (&two[..0], ResolverState::Untested),
+        (&two[..1], ResolverState::Untested),
+        (&two[..], ResolverState::Silent),
+    ] {
+        case.open_resolvers = [(scope.clone(), open.iter().copied().collect())].into();
+        let mut inputs = case.inputs();
+        inputs.run.scopes = [(scope.clone(), ScopeStatus::Enforcing)].into();
+        let told = inputs.status().scopes.remove(0);
+        let named: Vec<String> = open.iter().map(|one| one.ip().to_string()).collect();
+        assert_eq!((told.resolvers, told.silent_resolvers), (wanted, named));
     }
 }
 

@@ -117,6 +117,7 @@ impl<H: Host> Agent<H> {
                 .collect(),
             isolation: self.kernel.uplinks.as_ref(),
             egress: &self.kernel.egress,
+            open_resolvers: self.dns.open_resolvers(),
             counters: &self.output.counters,
         }
     }

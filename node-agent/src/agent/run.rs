@@ -21,6 +21,7 @@ use super::updates::NodeUpdate;
 use crate::audit::Entry;
 use crate::control::server::Work;
 use crate::control::{ControlAnswer, ControlRequest};
+use crate::dns::{DnsCheckError, DnsCheckReport};
 use crate::isolation::PublishedUplinks;
 use crate::ledger::{LedgerError, LedgerReading};
 use crate::probe::PublishedProbes;
@@ -119,6 +120,7 @@ where
             // The guard of the uplinks follows a switch at once.
             Ok(()) = wakers.uplinks.changed() => Activation::HostChanged,
             Ok(()) = wakers.egress.changed() => Activation::HostChanged,
+            Ok(()) = agent.dns.changed() => { agent.write_report(); continue }
             Some(()) = wakers.host.next(), if pace.is_over() => {
                 tokio::time::sleep(DEBOUNCE).await;
                 Activation::HostChanged
@@ -169,6 +171,16 @@ fn durable(done: Result<(), LedgerError>) -> ControlAnswer {
     match done {
         Ok(()) => ControlAnswer::done(),
         Err(error) => ControlAnswer::refused(Reason::NotDurable.as_str(), chain(&error)),
+    }
+}
+
+fn measured(found: Result<DnsCheckReport, DnsCheckError>) -> ControlAnswer {
+    match found {
+        Ok(report) => ControlAnswer {
+            status: serde_json::to_value(report).ok(),
+            ..ControlAnswer::done()
+        },
+        Err(error) => ControlAnswer::refused("NotMeasured", chain(&error)),
     }
 }
 
@@ -230,6 +242,14 @@ impl<H: Host> Agent<H> {
             Work::Ask(ControlRequest::TrustKeys { reason }, answer) => {
                 drop(answer.send(self.trust_by_root(&reason)));
                 Some(Activation::IntentChanged)
+            }
+            Work::Ask(ControlRequest::DnsCheck(check), answer) => {
+                let found = self.dns.check(check);
+                tokio::spawn(async move {
+                    let found = found.await.unwrap_or(Err(DnsCheckError::NotServed));
+                    drop(answer.send(measured(found)));
+                });
+                None
             }
             Work::Ask(ControlRequest::Claim, answer) => {
                 drop(answer.send(durable(self.claim())));

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dns::DnsCheck;
+
 /// A question to the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case")]
@@ -16,6 +18,8 @@ pub enum ControlRequest {
     TrustClock { reason: String },
     /// Trust the installed keys in place of the pinned ones. Root only.
     TrustKeys { reason: String },
+    /// Measure what the forwarder adds to the time of its resolvers. Root only: it asks names as a pod, and grants as for the pod.
+    DnsCheck(DnsCheck),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

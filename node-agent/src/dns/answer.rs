@@ -12,6 +12,7 @@ use postern_plan::host::Family;
 use postern_plan::ruleset::Grant;
 use tokio::sync::watch;
 
+use super::circuits::{AskedCircuit, ResolverCircuits};
 use super::counters::{DnsCounters, QuestionOutcome};
 use super::decide::{DnsDecision, NodeNeed, decide, need, refusal};
 use super::filter::{FilteredAnswer, filter};
@@ -19,7 +20,7 @@ use super::limits::{ClientLimits, Permit};
 use super::node::DnsNode;
 use super::question::{Code, DnsQuestion, MessageError, bare_answer};
 use super::socket::ResolverPath;
-use super::upstream::ask;
+use super::upstream::{AskedResolvers, UnansweredQuestion, ask};
 use crate::grants::grant_time;
 
 /// Questions of one pod that may be open at a time; a resolver that is silent holds one for 4 s.
@@ -35,6 +36,7 @@ pub(super) struct Desk<N> {
     pub(super) node: N,
     pub(super) fallback: Vec<SocketAddr>,
     pub(super) counters: DnsCounters,
+    circuits: ResolverCircuits,
     limits: ClientLimits,
 }
 
@@ -52,8 +54,10 @@ impl<N: DnsNode> Desk<N> {
         node: N,
         fallback: Vec<SocketAddr>,
         counters: DnsCounters,
+        circuits: ResolverCircuits,
     ) -> Self {
         Self {
+            circuits,
             table,
             node,
             fallback,
@@ -111,7 +115,8 @@ impl<N: DnsNode> Desk<N> {
             NodeNeed::Nothing => None,
         };
         let decision = self.decide(asker.client, &question, asked)?;
-        let (answer, mut outcome) = carry_out(asker.protocol, &decision, &question, message).await;
+        let (answer, mut outcome) =
+            carry_out(asker, &self.circuits, &decision, &question, message).await;
         let answer = match outcome {
             QuestionOutcome::Exit | QuestionOutcome::WouldRefuse => {
                 let brought = (answer, outcome);
@@ -221,7 +226,7 @@ impl<N: DnsNode> Desk<N> {
     }
 
     /// Decides by the table of this moment, which may be another one than a moment ago.
-    fn decide(
+    pub(super) fn decide(
         &self,
         client: SocketAddr,
         question: &DnsQuestion,
@@ -316,38 +321,44 @@ fn grants_of(rules: &[&NamedRule], addresses: &BTreeMap<IpAddr, u32>) -> Vec<Gra
 }
 
 async fn carry_out(
-    protocol: TransportProtocol,
+    asker: Asker,
+    circuits: &ResolverCircuits,
     decision: &DnsDecision,
     question: &DnsQuestion,
     message: &[u8],
 ) -> (Vec<u8>, QuestionOutcome) {
-    let (answer, outcome) = match decision {
+    let (asked, outcome) = match decision {
         DnsDecision::Here { code, outcome } => return (question.answer(message, *code), *outcome),
-        DnsDecision::Cluster(resolvers) => (
-            ask(protocol, ResolverPath::Plain, resolvers, question, message).await,
-            QuestionOutcome::Cluster,
-        ),
+        DnsDecision::Cluster(resolvers) => {
+            let asked = AskedResolvers {
+                way: ResolverPath::Plain,
+                resolvers,
+                circuit: None,
+            };
+            (asked, QuestionOutcome::Cluster)
+        }
         DnsDecision::Exit {
-            exit,
+            exit: way,
             resolvers,
             outcome,
-        } => (
-            ask(
-                protocol,
-                ResolverPath::Exit(exit),
+            circuits: scope,
+        } => {
+            let asked = AskedResolvers {
+                way: ResolverPath::Exit(way),
                 resolvers,
-                question,
-                message,
-            )
-            .await,
-            *outcome,
-        ),
+                circuit: scope.as_ref().map(|scope| AskedCircuit {
+                    circuits,
+                    scope,
+                    way,
+                }),
+            };
+            (asked, *outcome)
+        }
     };
-    match answer {
-        Some(answer) => (answer, outcome),
-        None => (
-            question.answer(message, Code::Failed),
-            QuestionOutcome::NoAnswer,
-        ),
+    let failed = |outcome| (question.answer(message, Code::Failed), outcome);
+    match ask(asker.protocol, asked, question, message).await {
+        Ok(answer) => (answer, outcome),
+        Err(UnansweredQuestion::Missed) => failed(QuestionOutcome::NoAnswer),
+        Err(UnansweredQuestion::NotAsked) => failed(QuestionOutcome::NotAsked),
     }
 }

@@ -1,9 +1,12 @@
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use postern_agent_core::records::RecordVerdict;
+use postern_intent::ExitName;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// The end of one question.
@@ -37,6 +40,8 @@ pub enum QuestionOutcome {
     NoLease,
     /// The resolvers gave no answer in time: `SERVFAIL`.
     NoAnswer,
+    /// Every resolver for it was silent before, and is left alone for a while: `SERVFAIL` at once.
+    NotAsked,
     /// The message is none, or holds another number of questions than one.
     Malformed,
     /// The client is no pod that the forwarder serves: no answer.
@@ -47,7 +52,7 @@ pub enum QuestionOutcome {
 
 impl QuestionOutcome {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Cluster,
         Self::Exit,
         Self::WouldRefuse,
@@ -62,6 +67,7 @@ impl QuestionOutcome {
         Self::NoExit,
         Self::NoLease,
         Self::NoAnswer,
+        Self::NotAsked,
         Self::Malformed,
         Self::UnknownClient,
         Self::Limited,
@@ -85,6 +91,7 @@ impl QuestionOutcome {
             | Self::NoLease => Some(RecordVerdict::Denied),
             Self::Cluster
             | Self::NoAnswer
+            | Self::NotAsked
             | Self::Malformed
             | Self::UnknownClient
             | Self::Limited => None,
@@ -109,6 +116,7 @@ impl QuestionOutcome {
             Self::NoExit => "no-exit",
             Self::NoLease => "no-lease",
             Self::NoAnswer => "no-answer",
+            Self::NotAsked => "not-asked",
             Self::Malformed => "malformed",
             Self::UnknownClient => "unknown-client",
             Self::Limited => "limited",
@@ -121,14 +129,27 @@ struct OutcomeLabel {
     reason: &'static str,
 }
 
-/// Questions since the forwarder was made, by outcome. A copy counts with the same numbers.
+/// A resolver as it is asked through an exit; no exit: by the uplink of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResolverLabels {
+    exit: String,
+    upstream: String,
+}
+
+/// Questions since the forwarder was made, by outcome, and the state of resolvers. A copy counts with the same numbers.
 #[derive(Debug, Clone)]
-pub struct DnsCounters(Family<OutcomeLabel, Counter>);
+pub struct DnsCounters {
+    questions: Family<OutcomeLabel, Counter>,
+    resolvers: Family<ResolverLabels, Gauge>,
+}
 
 impl Default for DnsCounters {
     /// Every outcome is served from the start on, with 0.
     fn default() -> Self {
-        let counters = Self(Family::default());
+        let counters = Self {
+            questions: Family::default(),
+            resolvers: Family::default(),
+        };
         for outcome in QuestionOutcome::ALL {
             drop(counters.of(outcome));
         }
@@ -139,13 +160,27 @@ impl Default for DnsCounters {
 impl DnsCounters {
     fn of(&self, outcome: QuestionOutcome) -> Counter {
         let reason = outcome.name();
-        self.0.get_or_create_owned(&OutcomeLabel { reason })
+        self.questions.get_or_create_owned(&OutcomeLabel { reason })
     }
 
     /// Serves them as a metric.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let help = "Questions of pods for names, by how they ended";
-        registry.register("dns_questions", help, self.0.clone());
+        registry.register("dns_questions", help, self.questions.clone());
+        let help = "State of each resolver that policies or settings name: 0 asked, 1 on trial, 2 left alone";
+        registry.register("dns_upstream_state", help, self.resolvers.clone());
+    }
+
+    /// The state of each resolver; those that are not named are forgotten.
+    pub(crate) fn resolvers(&self, states: &BTreeMap<(Option<ExitName>, SocketAddr), i64>) {
+        self.resolvers.clear();
+        for ((exit, resolver), state) in states {
+            let labels = ResolverLabels {
+                exit: exit.as_ref().map(ToString::to_string).unwrap_or_default(),
+                upstream: resolver.to_string(),
+            };
+            self.resolvers.get_or_create(&labels).set(*state);
+        }
     }
 
     pub(super) fn count(&self, outcome: QuestionOutcome) {

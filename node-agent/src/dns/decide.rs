@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use hickory_proto::rr::RecordType;
+use postern_intent::ScopeId;
 use postern_intent::body::{TermsDnsMode, TermsDnsRefusal};
 use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan};
 use postern_plan::desired::{AskedResolver, Lease, NotAsked};
@@ -26,6 +27,8 @@ pub(super) enum DnsDecision {
         resolvers: Vec<SocketAddr>,
         /// What it is counted as once a resolver has answered.
         outcome: QuestionOutcome,
+        /// The scope whose circuits the resolvers have; none: the pod chose its resolver.
+        circuits: Option<ScopeId>,
     },
     /// It is answered here.
     Here {
@@ -88,6 +91,10 @@ pub(super) fn decide(
     match plan.outside(entry, lease, asked, Some(fallback)) {
         Ok(asked) => DnsDecision::Exit {
             exit: asked.exit.clone(),
+            circuits: entry.scope.clone().filter(|_| {
+                let is_named = |one| entry.upstreams.contains(one) || fallback.contains(one);
+                asked.resolvers.iter().all(is_named)
+            }),
             resolvers: asked.resolvers,
             outcome: match asked.observed {
                 Some(_) => QuestionOutcome::WouldRefuse,
@@ -215,7 +222,29 @@ mod tests {
             exit: exit(),
             resolvers: vec![resolver.parse().unwrap()],
             outcome: QuestionOutcome::Exit,
+            circuits: None,
         }
+    }
+
+    #[test]
+    fn a_resolver_that_the_pod_chose_has_no_circuit_and_those_of_policy_and_setting_have_their_scopes()
+     {
+        let scope: ScopeId = "crawlers/web@berlin".parse().unwrap();
+        let named = DnsEntry {
+            scope: Some(scope.clone()),
+            ..entry()
+        };
+        let open = DnsEntry {
+            upstreams: Vec::new(),
+            ..named.clone()
+        };
+        let circuits = |entry: &DnsEntry, asked| match decided(entry, asked, &["192.0.2.54:53"]) {
+            DnsDecision::Exit { circuits, .. } => circuits,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(circuits(&named, None), Some(scope.clone()));
+        assert_eq!(circuits(&open, Some("10.96.0.10:53")), Some(scope));
+        assert_eq!(circuits(&open, Some("192.0.2.53:53")), None);
     }
 
     #[test]

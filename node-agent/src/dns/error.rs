@@ -46,3 +46,16 @@ pub(super) enum ExchangeError {
     #[error("{resolver} answers something else")]
     Foreign { resolver: SocketAddr },
 }
+
+impl ExchangeError {
+    /// Is it the resolver that failed? What this node could not do, as without a route or a lease, is nothing about a resolver.
+    pub(super) fn is_of_resolver(&self) -> bool {
+        match self {
+            Self::Silent { .. } => true,
+            Self::Open { source, .. } | Self::Talk { source, .. } => {
+                source.kind() == io::ErrorKind::ConnectionRefused
+            }
+            Self::Foreign { .. } => false,
+        }
+    }
+}

@@ -295,3 +295,26 @@ fn bytes_of_chance_never_panic_and_never_bring_what_may_not_be_brought() {
     }
     assert!(!may_bring(&Ipv6Addr::from(0xfd00_u128 << 112).into()));
 }
+
+#[test]
+fn a_long_chain_of_aliases_in_the_wrong_order_costs_no_time_and_brings_nothing() {
+    let link = |at: usize| format!("{at:x}.example.org.");
+    let chain = |length: usize| {
+        let mut aliases: Vec<Record> = (0..length)
+            .map(|at| alias(&link(at), &link(at + 1)))
+            .collect();
+        aliases.push(address(&link(length), 60, "192.0.2.1"));
+        aliases.reverse();
+        aliases
+    };
+    let began = std::time::Instant::now();
+    assert!(
+        brought("0.example.org.", RecordType::A, chain(1200))
+            .0
+            .is_empty()
+    );
+    let took = began.elapsed();
+    assert!(took < std::time::Duration::from_secs(1), "{took:?}");
+    let (few, _) = brought("0.example.org.", RecordType::A, chain(20));
+    assert_eq!(few, ["192.0.2.1 60"]);
+}

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use postern_plan::desired::DnsPlan;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::answer::Desk;
+use super::check::{CheckWork, serve_checks};
+use super::circuits::ResolverCircuits;
 use super::counters::DnsCounters;
 use super::error::BindError;
 use super::node::DnsNode;
@@ -43,6 +45,7 @@ impl<N: DnsNode> Forwarder<N> {
         table: watch::Receiver<DnsPlan>,
         node: N,
         counters: DnsCounters,
+        circuits: ResolverCircuits,
     ) -> Result<Self, BindError> {
         let mut datagrams = Vec::new();
         let mut connections = Vec::new();
@@ -55,7 +58,7 @@ impl<N: DnsNode> Forwarder<N> {
             let listener = ConnectionListener::bind(address);
             connections.push(listener.map_err(|source| BindError::Tcp { address, source })?);
         }
-        let desk = Desk::new(table, node, options.upstreams, counters);
+        let desk = Desk::new(table, node, options.upstreams, counters, circuits);
         Ok(Self {
             desk: Arc::new(desk),
             datagrams,
@@ -63,14 +66,15 @@ impl<N: DnsNode> Forwarder<N> {
         })
     }
 
-    /// Answers until it is dropped; then every question that is open ends with it.
-    pub async fn run(self) {
+    /// Answers until it is dropped; then every question that is open ends with it. Measures besides what is asked for.
+    pub async fn run(self, checks: mpsc::Receiver<CheckWork>) {
         let Self {
             desk,
             datagrams,
             connections,
         } = self;
         let mut listeners = JoinSet::new();
+        listeners.spawn(serve_checks(Arc::clone(&desk), checks));
         for listener in datagrams {
             listeners.spawn(listener.serve(Arc::clone(&desk)));
         }

@@ -10,6 +10,8 @@
 //! | [`forwarder`] | what the agent starts |
 //! | [`node`] | what the forwarder asks the node |
 //! | `own` | resolvers of the node itself |
+//! | [`circuits`] | which resolvers are left alone for a while |
+//! | [`check`] | what the forwarder adds to the time of its resolvers |
 //! | [`counters`] | how questions ended |
 //! | `decide` | where a question goes (pure) |
 //! | `filter` | what an answer brings where names are filtered (pure) |
@@ -20,6 +22,8 @@
 //! | `limits` | how many questions at a time |
 
 mod answer;
+pub mod check;
+pub mod circuits;
 pub mod counters;
 mod decide;
 mod error;
@@ -36,8 +40,12 @@ mod upstream;
 mod zones;
 
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod tests;
 
+pub use check::{CheckWork, DnsCheck, DnsCheckError, DnsCheckReport, DnsVerdict};
+pub use circuits::{OpenResolvers, ResolverCircuits};
 pub use counters::{DnsCounters, QuestionOutcome};
 pub use error::BindError;
 pub use forwarder::{Forwarder, ForwarderOptions};

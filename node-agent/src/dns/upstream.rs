@@ -1,14 +1,17 @@
-//! One question to one resolver after the other.
+//! One question to one resolver after the other. A resolver whose circuit is open is passed over, and no resolver takes its
+//! place but those that the policy or the node's setting names.
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use postern_agent_core::circuit::CircuitPass;
 use postern_host::ports::TransportProtocol;
 use postern_plan::desired::dns::DnsExit;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
+use super::circuits::AskedCircuit;
 use super::error::ExchangeError;
 use super::question::{DnsQuestion, id_of, with_id};
 use super::socket::{ResolverPath, connection, datagram};
@@ -23,16 +26,45 @@ const ATTEMPTS: usize = 2;
 /// Bytes of the longest message (RFC 1035, section 4.2.2).
 pub(super) const LONGEST: usize = 65_535;
 
+/// Where a question goes, and by which way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AskedResolvers<'a> {
+    pub(super) way: ResolverPath<'a>,
+    pub(super) resolvers: &'a [SocketAddr],
+    /// None: they are asked whatever became of questions before.
+    pub(super) circuit: Option<AskedCircuit<'a>>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UnansweredQuestion {
+    /// Those that were asked gave none.
+    Missed,
+    /// The circuits of all of them are open.
+    NotAsked,
+}
+
 /// Asks until one answers. The answer carries the id of `query`.
 pub(super) async fn ask(
     protocol: TransportProtocol,
-    way: ResolverPath<'_>,
-    resolvers: &[SocketAddr],
+    asked: AskedResolvers<'_>,
     question: &DnsQuestion,
     query: &[u8],
-) -> Option<Vec<u8>> {
-    for resolver in resolvers.iter().cycle().take(ATTEMPTS) {
-        let exchange = ask_one(protocol, way, *resolver, question, query);
+) -> Result<Vec<u8>, UnansweredQuestion> {
+    let mut ended = UnansweredQuestion::NotAsked;
+    let mut attempts = 0;
+    let rounds = asked.resolvers.len() * ATTEMPTS;
+    for resolver in asked.resolvers.iter().cycle().take(rounds) {
+        let pass = asked
+            .circuit
+            .map(|circuit| circuit.pass(*resolver, PATIENCE));
+        match pass {
+            Some(CircuitPass::Skip) => continue,
+            Some(CircuitPass::Trial) => ask_beside(asked, *resolver),
+            Some(CircuitPass::Ask) | None => {}
+        }
+        let sent = Instant::now();
+        let exchange = ask_one(protocol, asked.way, *resolver, question, query);
         let answered = match timeout(PATIENCE, exchange).await {
             Ok(answered) => answered,
             Err(_) => Err(ExchangeError::Silent {
@@ -40,14 +72,47 @@ pub(super) async fn ask(
             }),
         };
         match answered {
-            Ok(answer) => return Some(with_id(&answer, id_of(query))),
-            Err(error) => tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "resolver gave no answer"
-            ),
+            Ok(answer) => {
+                asked.circuit.inspect(|circuit| circuit.answered(*resolver));
+                return Ok(with_id(&answer, id_of(query)));
+            }
+            Err(error) => {
+                if let Some(circuit) = asked.circuit.filter(|_| error.is_of_resolver()) {
+                    circuit.missed(*resolver, sent);
+                }
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "resolver gave no answer"
+                );
+            }
+        }
+        ended = UnansweredQuestion::Missed;
+        attempts += 1;
+        if attempts == ATTEMPTS {
+            break;
         }
     }
-    None
+    Err(ended)
+}
+
+/// Asks the resolver for the root beside the question of a pod that is the trial of its circuit. A pod that asks for nothing but
+/// names whose owners never answer would else keep it open.
+fn ask_beside(asked: AskedResolvers<'_>, resolver: SocketAddr) {
+    let Some(circuit) = asked.circuit else {
+        return;
+    };
+    let (circuits, scope) = (circuit.circuits.clone(), circuit.scope.clone());
+    let way = circuit.way.clone();
+    tokio::spawn(async move {
+        if ask_for_root(&way, resolver).await {
+            let circuit = AskedCircuit {
+                circuits: &circuits,
+                scope: &scope,
+                way: &way,
+            };
+            circuit.answered(resolver);
+        }
+    });
 }
 
 /// Asks a resolver for the root's name servers, once: the least question that there is. Any answer to it counts, a refusal

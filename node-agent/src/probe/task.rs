@@ -8,6 +8,8 @@ use postern_plan::desired::ProbePlan;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
+use crate::dns::ResolverCircuits;
+
 use super::gateways::{GatewayProbes, ProbeEffect, ProbeEvent};
 use super::resolvers::ResolverProbes;
 use super::{PublishedProbes, Silence};
@@ -23,16 +25,19 @@ const READ: Duration = Duration::from_millis(50);
 /// Without a deadline.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Starts the probes in a task of their own. `own_resolvers` are asked where a policy names none.
+/// Starts the probes in a task of their own. `own_resolvers` are asked where a policy names none. `circuits` are
+/// told when a gateway answers again.
 #[must_use]
 pub fn start(
     plan: watch::Receiver<ProbePlan>,
     own_resolvers: Vec<SocketAddr>,
+    circuits: ResolverCircuits,
 ) -> watch::Receiver<PublishedProbes> {
     let (published, receiver) = watch::channel(PublishedProbes::default());
     let (gateways, events) = GatewayProbes::new();
     let prober = Prober {
         plan,
+        circuits,
         events,
         published,
         results: ProbeResults {
@@ -51,6 +56,7 @@ pub fn start(
 
 struct Prober {
     plan: watch::Receiver<ProbePlan>,
+    circuits: ResolverCircuits,
     events: mpsc::Receiver<ProbeEvent>,
     published: watch::Sender<PublishedProbes>,
     results: ProbeResults,
@@ -101,11 +107,26 @@ impl Prober {
         }
     }
 
+    /// Resolvers behind a gateway that was silent were silent because of it.
+    fn tell_circuits(&self) {
+        let before = &self.published.borrow().results;
+        for (exit, used) in &self.asked.used {
+            let was_lost = matches!(
+                before.gateway(exit, &used.in_use),
+                ProbeAnswer::Silent | ProbeAnswer::Unanswered
+            );
+            if was_lost && self.results.gateway(exit, &used.in_use) == ProbeAnswer::Answers {
+                self.circuits.exit_is_back(exit);
+            }
+        }
+    }
+
     fn publish(&mut self) {
         let now = Instant::now();
         self.due = self.gateways.deadline(now).unwrap_or(now + IDLE);
         self.gateways.tell(&self.asked, &mut self.results, now);
         self.results.resolvers = self.resolvers.answers();
+        self.tell_circuits();
         let used = self.asked.used.iter();
         let lost = used
             .filter_map(|(exit, used)| {

@@ -19,6 +19,7 @@ use postern_agent::agent::{Activation, run, state::Track};
 use postern_agent::audit::AuditTrail;
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
+use postern_agent::dns::DnsCounters;
 use postern_agent::egress::EgressHandle;
 use postern_agent::endpoints::EndpointHandle;
 use postern_agent::inbox::{DocumentKind, Inbox, SourceDocuments};
@@ -137,7 +138,7 @@ impl Node {
                 .map(|error| note_damage(ConditionType::SourceBinding, Reason::Unbound, &error)),
         ];
         host.starts_the_tunnel_process(key.public);
-        let (dns, names) = DnsHandle::pair();
+        let (dns, names) = DnsHandle::pair(DnsCounters::default());
         let (reporter, reports) = watch::channel(None);
         let agent = Agent {
             host: host.clone(),

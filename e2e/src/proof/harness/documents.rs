@@ -115,7 +115,9 @@ impl Lab {
             })
         })?;
         let line = page.lines().find_map(|line| line.strip_prefix(name));
-        Ok(line.map_or(0, |value| value.trim().parse().unwrap_or_default()))
+        // A ratio has a point; one that is a whole number is that number.
+        let number = line.map(|value| value.trim().trim_end_matches(".0"));
+        Ok(number.map_or(0, |value| value.parse().unwrap_or_default()))
     }
 }
 

@@ -11,7 +11,8 @@ mod paths;
 mod scopes;
 mod status;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 
 use jiff::Timestamp;
 use postern_crds::conditions::{ConditionType, Reason};
@@ -119,6 +120,8 @@ pub struct ReportedRun<'a> {
     pub isolation: Option<&'a ReportedUplinks>,
     /// What the node has of egress addresses.
     pub egress: &'a EgressFindings,
+    /// Resolvers that are left alone for a while because they did not answer, by scope.
+    pub open_resolvers: BTreeMap<ScopeId, BTreeSet<SocketAddr>>,
     /// What the agent counts itself.
     pub counters: &'a BTreeMap<String, u64>,
 }

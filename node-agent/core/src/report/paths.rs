@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
-use postern_crds::node_report::{AddressFamily, PathHop, PathReport, PathState, ResolverState};
+use postern_crds::node_report::{
+    AddressFamily, PathHop, PathReport, PathState, RESOLVERS_LISTED, ResolverState,
+};
 use postern_intent::body::{ExitRoute, ExternalSession, Scope, ServedExit, TermsDnsMode};
 use postern_intent::{Address, Body};
 use postern_plan::desired::tunnel_address;
@@ -211,11 +213,28 @@ impl ReportInputs<'_> {
         if asked.is_empty() {
             return ResolverState::Unknown;
         }
+        if self
+            .run
+            .open_resolvers
+            .get(&scope.id)
+            .is_some_and(|open| asked.iter().all(|resolver| open.contains(resolver)))
+        {
+            return ResolverState::Silent;
+        }
         match probes.any_resolver(exit, |resolver| asked.contains(resolver)) {
             ProbeAnswer::Untested => ResolverState::Untested,
             ProbeAnswer::Answers => ResolverState::Answers,
             ProbeAnswer::Silent | ProbeAnswer::Unanswered => ResolverState::Silent,
         }
+    }
+
+    /// Resolvers of a scope that are left alone because they did not answer.
+    pub(super) fn silent_resolvers(&self, scope: &Scope) -> Vec<String> {
+        let open = self.run.open_resolvers.get(&scope.id);
+        let open = open.into_iter().flatten();
+        open.take(RESOLVERS_LISTED)
+            .map(|resolver| resolver.ip().to_string())
+            .collect()
     }
 }
 

@@ -146,6 +146,7 @@ impl ReportInputs<'_> {
             id: scope.id.to_string(),
             digest: Some(scope.digest.to_string()),
             resolvers: self.resolver_state(scope),
+            silent_resolvers: self.silent_resolvers(scope),
             posture: scope_posture(
                 body,
                 scope,

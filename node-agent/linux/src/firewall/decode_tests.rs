@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use postern_host_testing::fuzz::{Corpus, InputForm};
 use postern_plan::host::{Family, MacAddress};
 use postern_plan::ruleset::{
     Atom, Base, BaseKind, Data, Element, Hook, KeyType, Otherwise, Set, Target, ValueType,
@@ -253,4 +254,16 @@ fn an_element_of_a_kind_that_is_not_ours_differs_from_everything_of_ours() {
         set(&table, "x"),
         [Element::key([Atom::Name("{\"new\":1}".to_owned())])].into()
     );
+}
+
+#[test]
+fn no_listing_breaks_the_reader() {
+    let mut files = vec![INET.to_vec(), BRIDGE.to_vec(), DORMANT.to_vec()];
+    files.extend(
+        LATER
+            .iter()
+            .flat_map(|(_, inet, bridge)| [inet.to_vec(), bridge.to_vec()]),
+    );
+    let given = Corpus::of(files).feed(InputForm::Json, |listing| drop(table(listing)));
+    assert!(given > 100, "{given}");
 }

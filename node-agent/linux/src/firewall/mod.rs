@@ -5,6 +5,7 @@ mod element;
 mod granted;
 mod last_listing;
 pub(crate) mod run;
+mod sources;
 mod table;
 
 pub(crate) use last_listing::LastListing;

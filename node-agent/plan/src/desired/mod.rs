@@ -25,8 +25,8 @@ pub use dns::{DnsEntry, DnsPlan, SocketSource};
 pub use exit_source::{ExitSource, ExitSources};
 pub(crate) use firewall::holds;
 pub(crate) use firewall::is_record;
-pub use firewall::names;
 pub use firewall::{RecordGround, RecordPoint, RecordPoints, RecordStage};
+pub use firewall::{limit_of, names};
 pub use grant::{NameRules, NamedRule};
 pub use host_state::Desired;
 pub use inputs::{

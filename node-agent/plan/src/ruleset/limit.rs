@@ -32,6 +32,13 @@ impl LimitMeasure {
     }
 }
 
+/// What a source sent since its element was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SourceCount {
+    pub packets: u64,
+    pub bytes: u64,
+}
+
 /// One limit of a family's sources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceLimit {

@@ -15,7 +15,7 @@ pub mod transaction;
 
 pub use edit::{Edit, NftCommand};
 pub use element::{Atom, Data, Element};
-pub use limit::{LimitMeasure, SourceLimit};
+pub use limit::{LimitMeasure, SourceCount, SourceLimit};
 pub use meaning::RuleMeaning;
 pub use model::{
     Base, BaseKind, Chain, Hook, KeyType, Opening, Otherwise, Ruleset, Set, SetFlag, SetType,

@@ -143,6 +143,8 @@ impl fmt::Display for SourceLimit {
     /// The set's element is made by the first packet. The kernel deletes it when the last of the counted connections ends, or when
     /// the source was silent for some time.
     ///
+    /// The counter stands before the rate, so that it counts what is dropped too: the kernel does not show how much of a rate is left.
+    ///
     /// A rate lets a burst of one second pass. The kernel adds a second's worth to the burst of bytes by itself.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -155,11 +157,11 @@ impl fmt::Display for SourceLimit {
             }
             LimitMeasure::NewConnections | LimitMeasure::Packets => write!(
                 f,
-                "update @{set} {{ {saddr} timeout {REMEMBERED} limit rate over {most}/second burst {most} packets }}"
+                "update @{set} {{ {saddr} timeout {REMEMBERED} counter limit rate over {most}/second burst {most} packets }}"
             ),
             LimitMeasure::Bytes => write!(
                 f,
-                "update @{set} {{ {saddr} timeout {REMEMBERED} limit rate over {most} bytes/second }}"
+                "update @{set} {{ {saddr} timeout {REMEMBERED} counter limit rate over {most} bytes/second }}"
             ),
         }
     }

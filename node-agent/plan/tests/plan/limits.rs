@@ -133,9 +133,9 @@ fn the_rules_of_each_limit_are_few_and_the_same_whatever_pods_there_are() {
         of_four,
         [
             "ct status ! confirmed add @limit_connections_1000_4 { ip saddr ct count over 1000 } counter name over_connections drop",
-            "ct status ! confirmed update @limit_new_connections_100_4 { ip saddr timeout 1m limit rate over 100/second burst 100 packets } counter name over_new_connections drop",
-            "update @limit_packets_20000_4 { ip saddr timeout 1m limit rate over 20000/second burst 20000 packets } counter name over_packets drop",
-            "update @limit_bytes_10485760_4 { ip saddr timeout 1m limit rate over 10485760 bytes/second } counter name over_bytes drop",
+            "ct status ! confirmed update @limit_new_connections_100_4 { ip saddr timeout 1m counter limit rate over 100/second burst 100 packets } counter name over_new_connections drop",
+            "update @limit_packets_20000_4 { ip saddr timeout 1m counter limit rate over 20000/second burst 20000 packets } counter name over_packets drop",
+            "update @limit_bytes_10485760_4 { ip saddr timeout 1m counter limit rate over 10485760 bytes/second } counter name over_bytes drop",
         ]
     );
     assert_eq!(texts.len(), 1 + 8 + 1);

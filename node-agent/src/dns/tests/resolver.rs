@@ -106,7 +106,11 @@ fn name_of(query: &[u8]) -> String {
 
 /// The query's question with one address record.
 fn answer(query: &[u8], address: Ipv4Addr) -> Vec<u8> {
-    let end = 12 + name_of(query).len() + 2 + 4;
+    let name = match name_of(query).len() {
+        0 => 1,
+        length => length + 2,
+    };
+    let end = 12 + name + 4;
     let mut message = query[..end].to_vec();
     message[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
     message.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);

@@ -12,10 +12,10 @@ use postern_plan::desired::{Lease, SocketSource};
 use postern_plan::host::Family;
 use postern_plan::ruleset::Grant;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::super::node::DnsNode;
-use super::super::{DnsCounters, Forwarder, ForwarderOptions};
+use super::super::{CheckWork, DnsCounters, Forwarder, ForwarderOptions, ResolverCircuits};
 use super::namespace::{Host, run};
 use super::resolver::Resolver;
 use crate::grants::GrantError;
@@ -100,9 +100,10 @@ pub(super) struct World {
     pub(super) outside: Resolver,
     pub(super) cluster: Resolver,
     pub(super) counters: DnsCounters,
+    pub(super) work: mpsc::Sender<CheckWork>,
     table: watch::Sender<DnsPlan>,
     facts: Arc<Mutex<Facts>>,
-    _world: Host,
+    pub(super) world: Host,
     _runtime: Runtime,
 }
 
@@ -128,16 +129,17 @@ impl World {
         cluster.serve(&["10.96.0.10"], CLUSTER.parse::<Ipv4Addr>().unwrap());
         let facts = Arc::new(Mutex::new(Facts::usual()));
         let (table, reader) = watch::channel(plan(&entry()));
-        let (runtime, counters) = start(reader, &facts);
+        let (runtime, counters, work) = start(reader, &facts);
         Self {
             pods,
             stranger,
             outside,
             cluster,
             counters,
+            work,
             table,
             facts,
-            _world: world,
+            world,
             _runtime: runtime,
         }
     }
@@ -163,7 +165,10 @@ impl World {
     }
 }
 
-fn start(table: watch::Receiver<DnsPlan>, facts: &Arc<Mutex<Facts>>) -> (Runtime, DnsCounters) {
+fn start(
+    table: watch::Receiver<DnsPlan>,
+    facts: &Arc<Mutex<Facts>>,
+) -> (Runtime, DnsCounters, mpsc::Sender<CheckWork>) {
     let runtime = Runtime::new().unwrap();
     let options = ForwarderOptions {
         port: PORT,
@@ -171,10 +176,12 @@ fn start(table: watch::Receiver<DnsPlan>, facts: &Arc<Mutex<Facts>>) -> (Runtime
     };
     let inside = runtime.enter();
     let (node, counters) = (TestNode(Arc::clone(facts)), DnsCounters::default());
-    let forwarder = Forwarder::bind(options, table, node, counters.clone()).unwrap();
-    runtime.spawn(forwarder.run());
+    let (work, checks) = mpsc::channel(1);
+    let circuits = ResolverCircuits::new(counters.clone());
+    let forwarder = Forwarder::bind(options, table, node, counters.clone(), circuits).unwrap();
+    runtime.spawn(forwarder.run(checks));
     drop(inside);
-    (runtime, counters)
+    (runtime, counters, work)
 }
 
 /// A scope with a working exit and a resolver in each family.

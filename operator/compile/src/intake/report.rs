@@ -151,6 +151,11 @@ fn scopes(status: &NodeReportStatus) -> BTreeMap<Uid, ReportedScope> {
                 enforced: pods.enforced.saturating_add(pods.observed),
                 blocked_pods: pods.blocked,
                 resolvers: scope.resolvers,
+                silent_resolvers: scope
+                    .silent_resolvers
+                    .iter()
+                    .filter_map(|address| address.parse().ok())
+                    .collect(),
                 failed_open: scope.state == ScopeState::FailedOpen,
                 blocked,
                 unenforceable: pods.unenforceable,

@@ -1,7 +1,7 @@
 //! The only parts of a node's report that are read: what a node says is untrusted input.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use jiff::{SignedDuration, Timestamp};
 use postern_crds::conditions::{Finding, Reason};
@@ -118,6 +118,8 @@ pub struct ReportedScope {
     pub blocked_pods: u32,
     /// Whether names can be asked for.
     pub resolvers: ResolverState,
+    /// Resolvers that it leaves alone for a while, because they did not answer.
+    pub silent_resolvers: BTreeSet<IpAddr>,
     /// Its pods leave by the node's uplink, because the exit was lost for as long as the policy waits.
     pub failed_open: bool,
     /// Why its pods are blocked, if the node blocks them by itself.

@@ -292,8 +292,9 @@ fn leaving(
     if !seen.unanswered.is_empty() {
         let reason = Reason::ResolverSilent;
         let nodes = first_names(&seen.unanswered);
-        let message = format!("{} Nodes: {nodes}.", reason.sentence());
-        return Finding::no(kind, reason, message);
+        let mut parts = vec![format!("{} Nodes: {nodes}", reason.sentence())];
+        parts.extend(seen.silent_resolvers());
+        return Finding::no(kind, reason, parts.join("; "));
     }
     let (_, from) = exit::sources(active);
     let mut parts = vec![format!("{pods} by exit {name} {from}")];
@@ -306,17 +307,8 @@ fn leaving(
             "names outside of the cluster are refused on {nodes}. {sentence}"
         ));
     }
-    if let Some(plan) = context.plans.get(&policy.uid) {
-        let setting = &context.index.snapshot.settings.dns_upstreams;
-        let admin = context.admin.of(&policy.key.namespace);
-        let denied = denied_upstreams(setting, admin, &plan.terms);
-        if !denied.is_empty() {
-            parts.push(format!(
-                "a ClusterEgressPolicy denies {}, which dns.upstreams names, and the forwarder does not ask it",
-                first_names(&denied)
-            ));
-        }
-    }
+    parts.extend(denied_resolvers(context, policy));
+    parts.extend(seen.silent_resolvers());
     let exceptions = context.plans.get(&policy.uid);
     let exceptions = exceptions.map_or(&[][..], |plan| &plan.terms.special_use_exceptions);
     let missing = unoffered(exceptions, active.offer.routes);
@@ -329,6 +321,20 @@ fn leaving(
         ));
     }
     Finding::yes(kind, reason, parts.join("; "))
+}
+
+/// What the policy names as a resolver and an administrator denies.
+fn denied_resolvers(context: &LoweringContext<'_>, policy: &SnapshotPolicy) -> Option<String> {
+    let plan = context.plans.get(&policy.uid)?;
+    let setting = &context.index.snapshot.settings.dns_upstreams;
+    let admin = context.admin.of(&policy.key.namespace);
+    let denied = denied_upstreams(setting, admin, &plan.terms);
+    (!denied.is_empty()).then(|| {
+        format!(
+            "a ClusterEgressPolicy denies {}, which dns.upstreams names, and the forwarder does not ask it",
+            first_names(&denied)
+        )
+    })
 }
 
 fn bypass(seen: &PolicyReading<'_>) -> String {

@@ -1,6 +1,7 @@
 //! What the documents in force say of each policy, and what the nodes report of it, gathered in one pass over the nodes.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use postern_crds::conditions::{ConditionStatus, Reason};
 use postern_crds::node_report::ResolverState;
@@ -9,6 +10,7 @@ use postern_intent::{NodeName, ScopeId, Uid};
 
 use super::{ConcernedNodes, Progress};
 use crate::assign::{PodDecision, PolicyPodCounts};
+use crate::first_names;
 use crate::lower::LoweringContext;
 use crate::settled::{NodeOutcome, SettledNode};
 use crate::snapshot::SnapshotReport;
@@ -37,6 +39,8 @@ pub(super) struct PolicyReading<'a> {
     pub(super) uncut: Vec<&'a NodeName>,
     /// Nodes whose resolvers do not answer.
     pub(super) unanswered: Vec<&'a NodeName>,
+    /// Nodes that leave a resolver alone because it does not answer them, by its address.
+    silent: BTreeMap<IpAddr, Vec<&'a NodeName>>,
     /// Nodes that know no resolver to ask.
     pub(super) without_resolver: Vec<&'a NodeName>,
     /// The nodes of its pods.
@@ -105,12 +109,24 @@ impl<'a> PolicyReading<'a> {
         }
         if share.enforced > 0 {
             self.add_resolvers(node, said.resolvers);
+            for resolver in &said.silent_resolvers {
+                let nodes = self.silent.entry(*resolver).or_default();
+                nodes.push(node);
+            }
         }
         self.to_block += share.blocked;
         // A pod that the document lists and the node does not count yet is held: neither enforced nor blocked by its class.
         share.enforced = share.enforced.min(said.enforced);
         share.blocked = share.blocked.min(said.blocked_pods);
         share
+    }
+
+    /// Which resolver does not answer whom, a sentence for each.
+    pub(super) fn silent_resolvers(&self) -> impl Iterator<Item = String> {
+        self.silent.iter().map(|(resolver, nodes)| {
+            let nodes = first_names(nodes);
+            format!("resolver {resolver} does not answer {nodes} and is asked seldom")
+        })
     }
 
     fn add_resolvers(&mut self, node: &'a NodeName, state: ResolverState) {

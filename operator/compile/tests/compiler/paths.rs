@@ -129,6 +129,30 @@ fn a_policy_whose_resolvers_are_silent_is_not_ready_and_one_without_a_resolver_s
 }
 
 #[test]
+fn a_policy_names_the_resolver_that_does_not_answer_and_is_ready_while_another_one_does() {
+    for (state, reason) in [
+        (ResolverState::Answers, "True Ready"),
+        (ResolverState::Silent, "False ResolverSilent"),
+    ] {
+        let (mut world, uid) = enforced();
+        let node = node_of_a_pod(&world);
+        let scope = ReportedScope {
+            resolvers: state,
+            silent_resolvers: ["192.0.2.53".parse().unwrap()].into(),
+            ..ReportedScope::default()
+        };
+        let of_node = world.scopes.entry(node.clone()).or_default();
+        of_node.insert(uid, scope);
+        let found = said(&world.compile(), "p0", "Ready");
+        let named = format!("resolver 192.0.2.53 does not answer {node}");
+        assert!(
+            found.starts_with(reason) && found.contains(&named),
+            "{found}"
+        );
+    }
+}
+
+#[test]
 fn what_one_client_of_several_misses_makes_its_policy_not_ready_and_leaves_the_exit_ready() {
     let (mut world, _) = enforced();
     let clients: Vec<String> = world

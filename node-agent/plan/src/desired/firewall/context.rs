@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use postern_intent::body::Body;
 
-use super::records::RecordPoints;
+use super::record_point::RecordPoints;
 use crate::desired::{ClusterView, PlanInputs, classify::Classes};
 use crate::ruleset::{
     Base, BaseKind, Chain, FirewallRule, Hook, Opening, Otherwise, RuleMeaning, Target,

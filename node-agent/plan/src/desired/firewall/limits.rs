@@ -12,7 +12,7 @@ use crate::ruleset::{Counter, FirewallRule, LimitMeasure, SourceLimit, Target};
 pub(super) fn of(limits: &TermsLimits) -> impl Iterator<Item = SourceLimit> + use<> {
     let limits = *limits;
     let each = LimitMeasure::EACH.into_iter();
-    let set = each.filter_map(move |measure| Some((measure, most(&limits, measure)?)));
+    let set = each.filter_map(move |measure| Some((measure, limit_of(&limits, measure)?)));
     set.flat_map(|(measure, most)| {
         Family::BOTH.map(|family| SourceLimit {
             measure,
@@ -23,7 +23,9 @@ pub(super) fn of(limits: &TermsLimits) -> impl Iterator<Item = SourceLimit> + us
     })
 }
 
-fn most(limits: &TermsLimits, measure: LimitMeasure) -> Option<u64> {
+/// The limit of this measure, if the policy has one.
+#[must_use]
+pub fn limit_of(limits: &TermsLimits, measure: LimitMeasure) -> Option<u64> {
     match measure {
         LimitMeasure::Connections => limits.connections.map(u64::from),
         LimitMeasure::NewConnections => limits.new_connections_per_second.map(u64::from),

@@ -26,6 +26,7 @@ mod last;
 mod limits;
 pub mod names;
 mod origin;
+mod record_point;
 mod records;
 mod ruleset;
 mod scope;
@@ -34,6 +35,7 @@ mod steer;
 mod translate;
 
 pub(crate) use guard::holds;
+pub use limits::limit_of;
+pub use record_point::{RecordGround, RecordPoint, RecordPoints, RecordStage};
 pub(crate) use records::is_record;
-pub use records::{RecordGround, RecordPoint, RecordPoints, RecordStage};
 pub(super) use ruleset::ruleset;

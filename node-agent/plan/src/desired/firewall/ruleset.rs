@@ -1,7 +1,7 @@
 //! Our tables, put together.
 
 use super::context::{Chains, FirewallContext};
-use super::records::RecordPoints;
+use super::record_point::RecordPoints;
 use super::{
     admin, arp, binding, exit_side, guard, isolation, last, names, origin, records, scope, sets,
     steer, translate,

@@ -319,6 +319,7 @@ impl World {
             said.blocked = change.blocked;
             said.unenforceable = change.unenforceable;
             said.resolvers = change.resolvers;
+            said.silent_resolvers.clone_from(&change.silent_resolvers);
             said.failed_open = change.failed_open;
         }
         scopes

@@ -1,0 +1,259 @@
+//! What the forwarder adds to the time of its resolvers, measured for one pod: the same names in turn by the forwarder and
+//! directly of the resolvers that it asks, through the same exit.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hickory_proto::op::{Message, Query};
+use hickory_proto::rr::{Name, RecordType};
+use postern_agent_core::filter_cost::{FilterCost, LatencySummary};
+use postern_host::ports::TransportProtocol;
+use postern_plan::desired::dns::DnsExit;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+use super::answer::{Asker, Desk};
+use super::decide::DnsDecision;
+use super::node::DnsNode;
+use super::question::DnsQuestion;
+use super::socket::ResolverPath;
+use super::upstream::{AskedResolvers, ask};
+
+/// The longest measurement: who asks on the socket waits for 30 s.
+const LONGEST: Duration = Duration::from_secs(20);
+/// The lower bits of the fourth byte of a message that say that the server failed (RFC 1035, section 4.1.1).
+const FAILED: u8 = 2;
+
+/// What is to be measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DnsCheck {
+    /// The pod, by an address.
+    pub pod: IpAddr,
+    /// Names that its policy allows.
+    pub names: Vec<String>,
+    /// How often each is asked by each way.
+    pub rounds: u32,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DnsCheckReport {
+    /// The resolvers, in their order.
+    pub resolvers: Vec<SocketAddr>,
+    pub cost: FilterCost,
+}
+
+/// What was measured, and whether that is within the bound.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DnsVerdict {
+    #[serde(flatten)]
+    pub report: DnsCheckReport,
+    /// What the forwarder adds to the 99th percentile, in microseconds.
+    pub added: u64,
+    /// What it may add, in microseconds.
+    pub bound: u64,
+    pub holds: bool,
+}
+
+impl DnsVerdict {
+    #[must_use]
+    pub fn of(report: DnsCheckReport, bound: Duration) -> Self {
+        let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Self {
+            added: microseconds(report.cost.added()),
+            bound: microseconds(bound),
+            holds: report.cost.holds(bound),
+            report,
+        }
+    }
+}
+
+impl fmt::Display for DnsVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let milliseconds =
+            |microseconds: u64| Duration::from_micros(microseconds).as_secs_f64() * 1e3;
+        writeln!(
+            f,
+            "{:<10} {:>8} {:>7} {:>9} {:>9} {:>9}",
+            "asked", "answered", "missed", "p50 ms", "p95 ms", "p99 ms"
+        )?;
+        let FilterCost {
+            forwarder,
+            upstream,
+        } = self.report.cost;
+        for (way, times) in [("forwarder", forwarder), ("resolvers", upstream)] {
+            let [p50, p95, p99] = [times.p50, times.p95, times.p99].map(milliseconds);
+            writeln!(
+                f,
+                "{way:<10} {:>8} {:>7} {p50:>9.2} {p95:>9.2} {p99:>9.2}",
+                times.answered, times.missed
+            )?;
+        }
+        let resolvers = self.report.resolvers.iter();
+        let resolvers: Vec<String> = resolvers.map(ToString::to_string).collect();
+        writeln!(f, "resolvers: {}", resolvers.join(", "))?;
+        writeln!(
+            f,
+            "{}: the forwarder adds {:.2} ms at the 99th percentile, the bound is {:.0} ms",
+            match self.holds {
+                true => "holds",
+                false => "does not hold",
+            },
+            milliseconds(self.added),
+            milliseconds(self.bound)
+        )
+    }
+}
+
+/// Why nothing was measured.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DnsCheckError {
+    #[error("no name was given")]
+    NoName,
+    #[error("{name} is no name")]
+    NameUnreadable { name: String },
+    #[error("the forwarder serves no pod with the address {pod}")]
+    UnknownPod { pod: IpAddr },
+    /// It is refused, or one of the cluster's, or there is no exit.
+    #[error("{name} is not asked of a resolver outside of the cluster for this pod")]
+    NotForwarded { name: String },
+    #[error("the forwarder does not run, or measures already")]
+    NotServed,
+}
+
+/// A measurement that is asked for, with the way back.
+pub type CheckWork = (
+    DnsCheck,
+    oneshot::Sender<Result<DnsCheckReport, DnsCheckError>>,
+);
+
+/// Measures what is asked for, one after the other.
+pub(super) async fn serve_checks<N: DnsNode>(
+    desk: Arc<Desk<N>>,
+    mut work: mpsc::Receiver<CheckWork>,
+) {
+    while let Some((check, answer)) = work.recv().await {
+        drop(answer.send(measure(&desk, &check).await));
+    }
+}
+
+/// One name as it is asked by both ways.
+struct CheckedName {
+    message: Vec<u8>,
+    question: DnsQuestion,
+    exit: DnsExit,
+    resolvers: Vec<SocketAddr>,
+}
+
+async fn measure<N: DnsNode>(
+    desk: &Desk<N>,
+    check: &DnsCheck,
+) -> Result<DnsCheckReport, DnsCheckError> {
+    let asker = Asker {
+        protocol: TransportProtocol::Udp,
+        client: SocketAddr::new(check.pod, 0),
+        local: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+    };
+    if !desk.knows(asker.client) {
+        return Err(DnsCheckError::UnknownPod { pod: check.pod });
+    }
+    let names = check.names.iter().map(|name| prepare(desk, asker, name));
+    let names: Vec<CheckedName> = names.collect::<Result<_, _>>()?;
+    let first = names.first().ok_or(DnsCheckError::NoName)?;
+    let resolvers = first.resolvers.clone();
+    // What the resolvers have to find out first is the time of neither way. What is written into the kernel for a name that is new to the
+    // pod is the forwarder's.
+    for name in &names {
+        directly(name).await;
+    }
+    let (mut forwarder, mut upstream) = (Vec::new(), Vec::new());
+    let began = Instant::now();
+    for round in 0..check.rounds {
+        for name in &names {
+            if began.elapsed() > LONGEST {
+                break;
+            }
+            let forwarder_first = round.is_multiple_of(2);
+            if forwarder_first {
+                forwarder.push(by_forwarder(desk, asker, name).await);
+            }
+            upstream.push(directly(name).await);
+            if !forwarder_first {
+                forwarder.push(by_forwarder(desk, asker, name).await);
+            }
+        }
+    }
+    let cost = FilterCost {
+        forwarder: LatencySummary::of(&forwarder),
+        upstream: LatencySummary::of(&upstream),
+    };
+    Ok(DnsCheckReport { resolvers, cost })
+}
+
+fn prepare<N: DnsNode>(
+    desk: &Desk<N>,
+    asker: Asker,
+    name: &str,
+) -> Result<CheckedName, DnsCheckError> {
+    let unreadable = || DnsCheckError::NameUnreadable {
+        name: name.to_owned(),
+    };
+    let mut fqdn = Name::from_ascii(name).map_err(|_| unreadable())?;
+    fqdn.set_fqdn(true);
+    let mut message = Message::query();
+    message.metadata.recursion_desired = true;
+    let kind = match asker.client {
+        SocketAddr::V4(_) => RecordType::A,
+        SocketAddr::V6(_) => RecordType::AAAA,
+    };
+    message.add_query(Query::query(fqdn, kind));
+    let message = message.to_vec().map_err(|_| unreadable())?;
+    let question = DnsQuestion::read(&message).map_err(|_| unreadable())?;
+    match desk.decide(asker.client, &question, None) {
+        Some(DnsDecision::Exit {
+            exit, resolvers, ..
+        }) => Ok(CheckedName {
+            message,
+            question,
+            exit,
+            resolvers,
+        }),
+        Some(DnsDecision::Cluster(_) | DnsDecision::Here { .. }) | None => {
+            Err(DnsCheckError::NotForwarded {
+                name: name.to_owned(),
+            })
+        }
+    }
+}
+
+async fn by_forwarder<N: DnsNode>(
+    desk: &Desk<N>,
+    asker: Asker,
+    name: &CheckedName,
+) -> Option<Duration> {
+    let began = Instant::now();
+    let answer = desk.answer(asker, &name.message).await?;
+    is_answer(&answer).then(|| began.elapsed())
+}
+
+async fn directly(name: &CheckedName) -> Option<Duration> {
+    let asked = AskedResolvers {
+        way: ResolverPath::Exit(&name.exit),
+        resolvers: &name.resolvers,
+        circuit: None,
+    };
+    let began = Instant::now();
+    let answer = ask(TransportProtocol::Udp, asked, &name.question, &name.message);
+    let answer = answer.await.ok()?;
+    is_answer(&answer).then(|| began.elapsed())
+}
+
+fn is_answer(message: &[u8]) -> bool {
+    message.get(3).is_some_and(|byte| byte & 0x0f != FAILED)
+}
