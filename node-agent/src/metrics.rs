@@ -276,7 +276,7 @@ mod tests {
 
     use postern_host_testing::fixture::client;
 
-    use super::{AgentMetrics, LimitMeasure, LimitShare, RuleCount};
+    use super::{AgentMetrics, DeniedCount, LimitMeasure, LimitShare, RuleCount};
 
     const DOCUMENT: &str = include_str!("../../docs/agent-metrics.md");
 
@@ -292,6 +292,7 @@ mod tests {
         metrics.counted_packets("blocked", 1);
         let policy = &client().firewall[0].policy;
         metrics.would_refuse(policy, &RuleCount::default());
+        metrics.denied(&policy.namespace, &DeniedCount::default());
         let share = LimitShare {
             least: 0.5,
             used_up: 0,
