@@ -55,7 +55,7 @@ fn an_object_that_no_operator_has_looked_at_is_in_progress_for_kstatus() {
 
         // A change that no operator has looked at.
         match kind {
-            "EgressPolicy" => object["spec"]["priority"] = json!(7),
+            "EgressPolicy" | "ClusterEgressPolicy" => object["spec"]["priority"] = json!(7),
             "ExitNode" => object["spec"]["mtu"] = json!(1400),
             _ => object["spec"]["preferred"] = json!(["eth1"]),
         }

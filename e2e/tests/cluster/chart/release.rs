@@ -118,7 +118,7 @@ fn helm_installs_upgrades_without_a_change_and_removes_all_but_the_definitions()
         left.keys().collect::<Vec<_>>(),
         definitions.collect::<Vec<_>>()
     );
-    assert_eq!(left.len(), 5);
+    assert_eq!(left.len(), 6);
     // A release of the same name finds its definitions again; the flag is for one of another name.
     run(&["install", "postern", &chart]);
     assert_eq!(stored(&lab).len(), before.len());

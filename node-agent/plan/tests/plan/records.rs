@@ -1,6 +1,8 @@
 //! Records of decisions: what is told, and that it decides nothing.
 
-use postern_intent::body::{Access, Body, Rule, TermsAudit, TermsDnsMode};
+use postern_intent::body::{
+    Access, AdminAction, AdminPolicy, AdminRule, Body, Rule, TermsAudit, TermsDnsMode,
+};
 use postern_plan::Desired;
 use postern_plan::desired::names::{RECORDED, scope_chain, way_chain};
 use postern_plan::desired::{HostFacts, PacketLog, RecordGround, RecordStage};
@@ -101,6 +103,36 @@ fn each_ground_of_a_refusal_is_recorded_under_a_name_of_its_own() {
         let over = "limit rate over 100/second burst 200 packets counter name not_recorded return";
         assert_eq!(texts, [over, &log]);
     }
+}
+
+#[test]
+fn what_an_administrator_decides_is_recorded_under_the_names_of_policy_and_rule() {
+    let rule = |name: &str, action, to: &str| AdminRule {
+        name: name.to_owned(),
+        action,
+        to: vec![word(to)],
+        ports: Vec::new(),
+    };
+    let mut body = policy();
+    body.firewall[0].terms.admin = vec![AdminPolicy {
+        name: "company".to_owned(),
+        generation: 1,
+        rules: vec![
+            rule("updates", AdminAction::Allow, "198.51.100.0/24"),
+            rule("partners", AdminAction::Pass, "192.0.2.0/28"),
+            rule("no-mail", AdminAction::Deny, "192.0.2.0/24"),
+        ],
+    }];
+    let (desired, _) = audited(body, TermsAudit::All, facts());
+    let points = desired.records.values();
+    let points = points.filter_map(|point| match &point.ground {
+        RecordGround::AdminRule(..) => Some((point.stage, point.ground.rule()?)),
+        _ => None,
+    });
+    let mut found = Vec::from_iter(points.map(|(stage, rule)| format!("{stage:?} {rule}")));
+    found.sort();
+    let wanted = ["Chosen company/updates", "Refused company/no-mail"];
+    assert_eq!(found, wanted);
 }
 
 #[test]
