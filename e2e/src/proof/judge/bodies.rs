@@ -271,25 +271,36 @@ fn passed_over(
     let unnamed = published
         .iter()
         .filter(|intent| !by_digest.contains(intent.digest.as_str()));
-    let intents = unnamed.filter_map(|intent| {
-        let document = verified(intent, node, history.keys).ok()?;
-        let next = named
-            .iter()
-            .filter(|later| later.published >= intent.at && later.body.serial > document.serial)
-            .min_by_key(|later| later.verified)?;
-        let cluster = history.cluster.get(&next.body.cluster_serial)?;
-        if !may_join(&document, cluster) {
-            return None;
-        }
-        Some(InForce {
-            released: false,
-            published: intent.at.max(cluster.at),
-            verified: next.verified,
-            digest: intent.digest.clone(),
-            body: joined(&document, cluster),
-            document,
-            ..next.clone()
-        })
+    let intents = unnamed.flat_map(|intent| {
+        let document = verified(intent, node, history.keys).ok();
+        let found = document.and_then(|document| {
+            let later = named.iter().enumerate();
+            let later = later.filter(|(_, later)| {
+                later.published >= intent.at && later.body.serial > document.serial
+            });
+            let (place, next) = later.min_by_key(|(_, later)| later.verified)?;
+            Some((document, place, next))
+        });
+        // With each cluster document that the node may have had by then.
+        let each = found.into_iter().flat_map(|(document, place, next)| {
+            let before = place.checked_sub(1).and_then(|place| named.get(place));
+            let first = before.map_or(Serial::default(), |before| before.body.cluster_serial);
+            let between = history.cluster.iter();
+            let between = between
+                .filter(move |(serial, _)| (first..=next.body.cluster_serial).contains(serial));
+            between.filter_map(move |(_, cluster)| {
+                may_join(&document, cluster).then(|| InForce {
+                    released: false,
+                    published: intent.at.max(cluster.at),
+                    verified: next.verified,
+                    digest: intent.digest.clone(),
+                    body: joined(&document, cluster),
+                    document: Arc::clone(&document),
+                    ..next.clone()
+                })
+            })
+        });
+        each.collect::<Vec<_>>()
     });
     let clusters = named.windows(2).flat_map(|pair| {
         let (before, next) = (&pair[0], &pair[1]);

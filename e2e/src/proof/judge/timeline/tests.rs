@@ -254,6 +254,20 @@ fn a_new_intent_is_joined_with_the_cluster_document_of_before_until_the_next_one
     assert!(found.contains(&(at(39), at(45))), "{found:?}");
 }
 
+/// As where an agent starts while an intent is renewed: it applies the former one for a moment, with the cluster document of before.
+#[test]
+fn an_intent_that_no_report_names_is_joined_with_each_cluster_document_of_its_time() {
+    let intents = [
+        published(10, &trusted()),
+        published(30, &trusted()),
+        published(42, &trusted()),
+    ];
+    let clusters = [cluster(1, 1), cluster(25, 1), cluster(41, 1)];
+    let reports = [joined(&intents[0], 11, 1), joined(&intents[2], 43, 41)];
+    let found = epochs(&timeline_with(&clusters, &intents, &reports));
+    assert!(found.contains(&(at(30), at(43))), "{found:?}");
+}
+
 /// A release is recorded as the last intent once more.
 #[test]
 fn a_release_frees_its_node_from_its_own_time_on_and_not_from_that_of_the_intent() {
