@@ -83,7 +83,7 @@ impl<H: Host> Agent<H> {
         for _ in 0..TRIES {
             let slow = self.kernel.last.lease_commit;
             let Some(seconds) = lease_seconds(not_after, self.clock.now() + slow) else {
-                return;
+                return self.end_late_lease(not_after).await;
             };
             let begun = Instant::now();
             if !self.change_lease(Transaction::lease(seconds)).await {
@@ -98,6 +98,21 @@ impl<H: Host> Agent<H> {
             if self.kernel.last.lease_commit <= slow + Duration::from_secs(LATE_SECONDS) {
                 return;
             }
+        }
+    }
+
+    /// A commit may take longer than what is left of the validity. A lease that would run on for longer is ended, and the next run
+    /// expects nothing of its commit.
+    async fn end_late_lease(&mut self, not_after: Timestamp) {
+        self.kernel.last.lease_commit = Duration::ZERO;
+        let left = lease_seconds(not_after, self.clock.now()).map_or(0, NonZeroU64::get);
+        let latest = Instant::now() + Duration::from_secs(left + LATE_SECONDS);
+        let given = self.kernel.last.lease.as_ref();
+        let is_late = given.is_none_or(|(_, until)| *until > latest);
+        let stands = self.lease_reading() == LeaseReading::Stands;
+        if is_late && stands && self.change_lease(Transaction::end_lease()).await {
+            self.kernel.last.lease_change = LeaseChange::Ended;
+            self.kernel.last.lease = None;
         }
     }
 

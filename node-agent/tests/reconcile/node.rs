@@ -222,9 +222,14 @@ impl Node {
     }
 
     /// The same, signed by another key.
-    pub(crate) fn puts_body_by(&self, key: &SigningKey, mut body: Body) {
+    pub(crate) fn puts_body_by(&self, key: &SigningKey, body: Body) {
+        self.puts_body_for(key, body, SignedDuration::from_hours(1));
+    }
+
+    /// The same, valid for so long.
+    pub(crate) fn puts_body_for(&self, key: &SigningKey, mut body: Body, valid: SignedDuration) {
         body.issued_at = Timestamp::now();
-        body.not_after = Timestamp::now() + SignedDuration::from_hours(1);
+        body.not_after = Timestamp::now() + valid;
         let (intent, cluster) = body.documents();
         let keys = std::slice::from_ref(key);
         self.puts(

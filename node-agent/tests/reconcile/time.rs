@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::fixture::{client, pod, scope_id};
-use crate::node::Node;
+use crate::node::{Node, signer};
 use crate::turns::wakers;
 use crate::{ALWAYS, count, message, next};
 
@@ -63,19 +63,37 @@ async fn a_slow_commit_of_the_lease_is_reckoned_with_and_not_tried_again_and_aga
         node.agent.reconcile(Activation::Timer).await;
         let calls = node.host.takes_the_calls();
         assert_eq!(count(&calls, Call::ChangeFirewall), changes, "{calls:?}");
-        // A second is kept back, and less than one is cut off.
+        // A second is kept back, and less than one is cut off. Two commits differ by less than a second.
         let ends = left(&node) + Duration::from_secs(1);
         let valid = node.agent.documents.verified.as_ref().expect("a body");
         let valid = valid.get().not_after.duration_since(Timestamp::now());
-        let early = valid.unsigned_abs().checked_sub(ends);
+        let late = Duration::from_secs(1);
+        let early = (valid.unsigned_abs() + late).checked_sub(ends);
         assert!(
-            early.is_some_and(|early| early < commit),
+            early.is_some_and(|early| early < commit + late),
             "{valid:?} {ends:?}"
         );
         node.agent.reconcile(Activation::Timer).await;
         let calls = node.host.takes_the_calls();
         assert_eq!(count(&calls, Call::ChangeFirewall), 0, "{calls:?}");
     }
+}
+
+#[tokio::test]
+async fn a_lease_whose_commit_takes_longer_than_the_validity_that_is_left_is_ended() {
+    let mut node = Node::new();
+    node.puts_body_for(&signer(), client(), SignedDuration::from_secs(5));
+    node.agent.take_documents();
+    node.runs(Activation::IntentChanged).await;
+    assert!(left(&node) <= Duration::from_secs(4));
+    // The first commit stalls, and gives a lease that ends by that much too late.
+    node.host
+        .delays(Call::ChangeFirewall, Duration::from_millis(2_200));
+    node.agent.kernel.last.lease = None;
+    node.agent.reconcile(Activation::Timer).await;
+    assert_eq!(node.agent.kernel.last.lease, None);
+    let firewall = node.host.read_firewall().await.unwrap().inet.unwrap();
+    assert!(firewall.sets["lease"].elements.is_empty());
 }
 
 #[tokio::test]
