@@ -278,6 +278,7 @@ fn administrators(dice: &mut Dice, place: usize) -> AdminPolicy {
     AdminPolicy {
         name: format!("tier-{place}"),
         generation: 1,
+        priority: 0,
         rules: rules.collect(),
     }
 }

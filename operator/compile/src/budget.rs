@@ -108,6 +108,12 @@ fn weight(part: &impl Serialize) -> usize {
     serde_json::to_vec(part).map_or(usize::MAX, |json| json.len())
 }
 
+/// Was the scope emptied, because its node's document was too large?
+pub(crate) fn is_emptied(scope: &Scope) -> bool {
+    let reason = BlockedReason::TooLarge;
+    scope.way == EgressPath::Blocked { reason }
+}
+
 fn empty(scope: &mut Scope) {
     scope.way = EgressPath::Blocked {
         reason: BlockedReason::TooLarge,

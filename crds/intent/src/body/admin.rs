@@ -16,6 +16,9 @@ pub struct AdminPolicy {
     pub name: String,
     /// `metadata.generation` of what is enforced.
     pub generation: i64,
+    /// Of two policies the lower one is asked first, then the name that sorts first. Nodes take the order as it is; the operator
+    /// reads it of a policy whose update it refuses.
+    pub priority: i32,
     /// In order; the first match wins.
     pub rules: Vec<AdminRule>,
 }

@@ -117,6 +117,7 @@ fn what_an_administrator_decides_is_recorded_under_the_names_of_policy_and_rule(
     body.firewall[0].terms.admin = vec![AdminPolicy {
         name: "company".to_owned(),
         generation: 1,
+        priority: 0,
         rules: vec![
             rule("updates", AdminAction::Allow, "198.51.100.0/24"),
             rule("partners", AdminAction::Pass, "192.0.2.0/28"),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use postern_crds::cluster_egress_policy::{GovernedPods, NamespaceCounts, Tier};
 use postern_crds::conditions::{ConditionType, Finding, Reason};
+use postern_intent::body::AdminPolicy;
 use postern_intent::{Namespace, NodeName};
 
 use super::progress::{ConcernedNodes, Progress};
@@ -11,6 +12,7 @@ use super::{Detail, Verdict};
 use crate::assign::PodDecision;
 use crate::first_names;
 use crate::lower::LoweringContext;
+use crate::resolve::NOT_ACCEPTED;
 use crate::settled::SettledNode;
 use crate::snapshot::{PodNetwork, SnapshotClusterPolicy};
 
@@ -61,7 +63,7 @@ fn accepted(context: &LoweringContext<'_>, policy: &SnapshotClusterPolicy) -> Fi
     };
     let effect = match context.admin.in_force(&policy.name) {
         None => "nothing is in force".to_owned(),
-        Some(rules) if rules.generation != policy.generation => {
+        Some(rules) if !is_denial(rules) => {
             format!("generation {} stays in force", rules.generation)
         }
         Some(_) => {
@@ -73,6 +75,11 @@ fn accepted(context: &LoweringContext<'_>, policy: &SnapshotClusterPolicy) -> Fi
         refusal.reason,
         format!("{}; {effect}", refusal.message),
     )
+}
+
+/// Do these rules stand for rules that were refused and never in force?
+fn is_denial(policy: &AdminPolicy) -> bool {
+    policy.rules.iter().any(|rule| rule.name == NOT_ACCEPTED)
 }
 
 /// Names of the policies that the order of the tier tells from this one by the name alone; empty: there are none.
