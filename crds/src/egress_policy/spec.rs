@@ -315,16 +315,16 @@ pub enum EstablishedFlows {
     Keep,
 }
 
-/// What is logged.
+/// Which decisions are recorded.
 #[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Audit {
-    /// Which connections are logged.
+    /// Which decisions about connections and names are recorded in the log of the node's agent.
     #[serde(default)]
     pub log: AuditLog,
 }
 
-/// Which connections are logged.
+/// Which decisions are recorded.
 #[derive(
     JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
 )]
@@ -332,9 +332,9 @@ pub enum AuditLog {
     /// None.
     #[default]
     None,
-    /// Those that were denied.
+    /// What is refused, and what a policy with `enforcement: Observe` would refuse.
     Denied,
-    /// All.
+    /// Each connection that is let go, and each answer, too.
     All,
 }
 

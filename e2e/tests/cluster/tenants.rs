@@ -86,7 +86,7 @@ fn a_tenant_sees_the_exit_in_use_and_is_told_which_right_shows_more() {
     let absent = ["the cluster has no Pod crawlers/nobody"];
     await_explained(&lab, ["pod", "crawlers/nobody"], &kubeconfig, 1, &absent);
 
-    // Where `view` is bound for the whole cluster, it has all three kinds; in one namespace it has the namespaced kinds only.
+    // Where `view` is bound for the whole cluster, it has all four kinds; in one namespace it has the namespaced kinds only.
     let bind = [
         "create",
         "clusterrolebinding",

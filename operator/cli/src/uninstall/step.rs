@@ -52,7 +52,7 @@ impl UninstallStep {
             Self::Workloads => "delete the DaemonSets of agents and tunnel processes",
             Self::Hosts => "clean up what agents left in the folders of their hosts",
             Self::Objects => "delete exits, isolations, intents and reports",
-            Self::Definitions => "delete the definitions of the five kinds",
+            Self::Definitions => "delete the definitions of the six kinds",
         }
     }
 

@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     /// How long each step may take. What was done until then stays done, and a second run goes on from there.
     #[arg(long, default_value = "10m")]
     timeout: SignedDuration,
-    /// Leave the definitions of the five kinds. Their objects are deleted all the same.
+    /// Leave the definitions of the six kinds. Their objects are deleted all the same.
     #[arg(long)]
     keep_definitions: bool,
     #[command(flatten)]

@@ -4,7 +4,7 @@ use postern_intent::body::{Access, EgressPath, Scope, Terms};
 
 use super::node::ScopePlan;
 use super::{LoweringContext, NodePlan, digest};
-use crate::resolve::denied_upstreams;
+use crate::resolve::{by_setting, denied_upstreams};
 
 /// The scopes of a node, by id.
 pub(crate) fn lower(context: &LoweringContext<'_>, plan: &NodePlan<'_>) -> Vec<Scope> {
@@ -34,15 +34,12 @@ fn lower_scope(context: &LoweringContext<'_>, scope: &ScopePlan<'_>) -> Scope {
 }
 
 /// The forwarder of the node asks the resolvers of a policy for its pods: what an administrator denies the pods, it asks for none of
-/// them. Without any left, the resolvers of the setting are asked.
+/// them. Without any left, the resolvers of the setting are asked, as where `ceiling.upstreams` withholds them.
 fn without_denied_upstreams(context: &LoweringContext<'_>, terms: &mut Terms) {
-    let setting = &context.index.snapshot.settings.dns_upstreams;
-    let denied = denied_upstreams(setting, &terms.admin, terms);
-    let upstreams = &mut terms.dns.upstreams;
-    upstreams.retain(|one| !denied.contains(one));
-    if upstreams.is_empty() {
-        upstreams.clone_from(setting);
-    }
+    let settings = &context.index.snapshot.settings;
+    let denied = denied_upstreams(&settings.dns_upstreams, &terms.admin, terms);
+    terms.dns.upstreams.retain(|one| !denied.contains(one));
+    by_setting(terms, settings);
 }
 
 fn exit_lan(context: &LoweringContext<'_>, scope: &ScopePlan<'_>) -> Access {

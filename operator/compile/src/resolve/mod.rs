@@ -11,5 +11,5 @@ pub(crate) use admin::{AdminTier, NOT_ACCEPTED, denied_upstreams};
 pub(crate) use exit::{ActiveExit, EgressWait, ExitState, ResolvedExits};
 pub(crate) use holder::{SETTLING, remembered_holders};
 pub(crate) use isolation::ResolvedIsolations;
-pub(crate) use policy::{PlannedPath, PolicyPlan, PolicyPlans, TermsSource};
+pub(crate) use policy::{PlannedPath, PolicyPlan, PolicyPlans, TermsSource, by_setting};
 pub(crate) use session::{SessionLack, SessionOffer};

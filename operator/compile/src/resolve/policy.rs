@@ -153,9 +153,7 @@ fn within(settings: &CompilerSettings, mut terms: Terms) -> Terms {
     let upstreams = &mut terms.dns.upstreams;
     if upstreams.iter().any(is_withheld) {
         upstreams.retain(|one| !is_withheld(one));
-        if upstreams.is_empty() {
-            upstreams.clone_from(&settings.dns_upstreams);
-        }
+        by_setting(&mut terms, settings);
     }
     terms
 }
@@ -259,11 +257,13 @@ pub(crate) fn may_use(index: &Index<'_>, allowed: &ExitNamespaces, namespace: &N
 
 fn current(index: &Index<'_>, asked: &Terms) -> Terms {
     let mut terms = asked.clone();
-    if terms.dns.upstreams.is_empty() {
-        terms
-            .dns
-            .upstreams
-            .clone_from(&index.snapshot.settings.dns_upstreams);
-    }
+    by_setting(&mut terms, &index.snapshot.settings);
     terms
+}
+
+/// The resolvers of the setting, where the policy has none that may be asked.
+pub(crate) fn by_setting(terms: &mut Terms, settings: &CompilerSettings) {
+    if terms.dns.upstreams.is_empty() {
+        terms.dns.upstreams.clone_from(&settings.dns_upstreams);
+    }
 }

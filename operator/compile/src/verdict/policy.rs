@@ -265,8 +265,10 @@ fn leaving(
     let name = match way {
         Some(PlannedPath::Exit(name)) => name,
         Some(PlannedPath::NodeUplink) => {
-            let message = format!("{pods} by the uplink of the node");
-            return Finding::yes(kind, reason, message);
+            let mut parts = vec![format!("{pods} by the uplink of the node")];
+            parts.extend(denied_resolvers(context, policy));
+            parts.extend(seen.silent_resolvers());
+            return Finding::yes(kind, reason, parts.join("; "));
         }
         Some(PlannedPath::Blocked(_)) | None => return Finding::yes(kind, reason, pods),
     };
@@ -331,7 +333,7 @@ fn denied_resolvers(context: &LoweringContext<'_>, policy: &SnapshotPolicy) -> O
     let denied = denied_upstreams(setting, admin, &plan.terms);
     (!denied.is_empty()).then(|| {
         format!(
-            "a ClusterEgressPolicy denies {}, which dns.upstreams names, and the forwarder does not ask it",
+            "a ClusterEgressPolicy denies {}, which dns.upstreams names, and the forwarder does not ask it; where none is left, it asks those of the operator's setting or of the node",
             first_names(&denied)
         )
     })
