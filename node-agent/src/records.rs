@@ -180,14 +180,11 @@ pub async fn write_records(inputs: RecordInputs, packets: Option<mpsc::Receiver<
     let counts = metrics.clone();
     std::thread::spawn(move || written.iter().for_each(|record| write(&record, &counts)));
     let mut recorder = Recorder::default();
-    let (_none, no_packets) = mpsc::channel(1);
-    let mut packets = packets.unwrap_or(no_packets);
+    let mut packets = packets.unwrap_or_else(|| mpsc::channel(1).1);
     loop {
-        // What a packet means has to be known before it is read.
-        if table.has_changed().unwrap_or_default() {
-            recorder.change(table.borrow_and_update().clone());
-        }
         tokio::select! {
+            // What a packet means has to be known before it is read.
+            biased;
             changed = table.changed() => match changed {
                 Ok(()) => recorder.change(table.borrow_and_update().clone()),
                 Err(_) => return,

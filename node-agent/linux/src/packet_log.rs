@@ -108,11 +108,18 @@ async fn bind() -> Result<TokioSocket, HostCause> {
 async fn keep_reading(socket: TokioSocket, sender: mpsc::Sender<PacketLogEvent>) {
     let mut socket = Some(socket);
     while !sender.is_closed() {
-        match socket.take() {
-            Some(socket) => pass_on(socket, &sender).await,
-            None => sleep(PAUSE).await,
+        if let Some(socket) = socket.take() {
+            pass_on(socket, &sender).await;
         }
-        socket = bind().await.ok();
+        sleep(PAUSE).await;
+        socket = match bind().await {
+            Ok(socket) => Some(socket),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the log of packets cannot be read");
+                None
+            }
+        };
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::circuits::{AskedCircuit, ResolverCircuits};
 use super::counters::{DnsCounters, QuestionOutcome};
-use super::decide::{DnsDecision, NodeNeed, decide, need, refusal};
+use super::decide::{DnsDecision, NodeNeed, decide, is_clusters, need, refusal};
 use super::filter::{FilteredAnswer, filter};
 use super::limits::{ClientLimits, Permit};
 use super::node::DnsNode;
@@ -93,11 +93,24 @@ impl<N: DnsNode> Desk<N> {
         }
     }
 
-    /// The answer to a message; none: it gets no answer.
+    /// The answer to a message of a pod; none: it gets no answer. The policy's decision is recorded.
     pub(super) async fn answer(&self, asker: Asker, message: &[u8]) -> Option<Vec<u8>> {
+        let (answer, decided) = self.answer_unrecorded(asker, message).await?;
+        if let Some((question, outcome)) = decided {
+            self.record(asker.client, &question, outcome);
+        }
+        Some(answer)
+    }
+
+    /// The same without a record, with what was asked and decided; none: the message could not be read.
+    pub(super) async fn answer_unrecorded(
+        &self,
+        asker: Asker,
+        message: &[u8],
+    ) -> Option<(Vec<u8>, Option<(DnsQuestion, QuestionOutcome)>)> {
         let question = match DnsQuestion::read(message) {
             Ok(question) => question,
-            Err(unreadable) => return self.refuse_unreadable(unreadable, message),
+            Err(unreadable) => return Some((self.refuse_unreadable(unreadable, message)?, None)),
         };
         let asked = match self.need(asker.client, &question)? {
             NodeNeed::AskedAddress => {
@@ -129,41 +142,41 @@ impl<N: DnsNode> Desk<N> {
             _ => answer,
         };
         self.counters.count(outcome);
-        self.record(asker.client, &question, outcome);
-        Some(answer)
+        Some((answer, Some((question, outcome))))
     }
 
     /// What a policy with `audit` decided about a name outside the cluster.
     fn record(&self, client: SocketAddr, question: &DnsQuestion, outcome: QuestionOutcome) {
-        let Some(mut verdict) = outcome.verdict() else {
+        let Some(decided) = outcome.verdict() else {
             return;
         };
-        let name = question.canonical_name();
-        let is_recorded = {
+        let verdict = {
             let table = self.table.borrow();
             let Some(entry) = table.entries.get(&client.ip()) else {
                 return;
             };
             // The answer was handed over all the same.
-            if outcome == QuestionOutcome::NotGranted && entry.observes() {
-                verdict = RecordVerdict::WouldDeny;
-            }
+            let verdict = match outcome == QuestionOutcome::NotGranted && entry.observes() {
+                true => RecordVerdict::WouldDeny,
+                false => decided,
+            };
             let terms = entry.terms.as_ref();
-            !is_of_cluster(&name, &table.cluster_domain)
-                && match terms.map_or(TermsAudit::None, |terms| terms.audit) {
-                    TermsAudit::None => false,
-                    TermsAudit::Denied => verdict != RecordVerdict::Allowed,
-                    TermsAudit::All => true,
-                }
+            let is_recorded = match terms.map_or(TermsAudit::None, |terms| terms.audit) {
+                TermsAudit::None => false,
+                TermsAudit::Denied => verdict != RecordVerdict::Allowed,
+                TermsAudit::All => true,
+            };
+            if !is_recorded || is_clusters(question, &table) {
+                return;
+            }
+            verdict
         };
-        if is_recorded {
-            self.node.record(NameDecision {
-                client: client.ip(),
-                name,
-                verdict,
-                reason: outcome.name(),
-            });
-        }
+        self.node.record(NameDecision {
+            client: client.ip(),
+            name: question.canonical_name(),
+            verdict,
+            reason: outcome.name(),
+        });
     }
 
     /// An answer from outside as the pod may have it. Where names are filtered it is withheld until the kernel lets connections
@@ -253,11 +266,6 @@ impl<N: DnsNode> Desk<N> {
         }
         found
     }
-}
-
-fn is_of_cluster(name: &str, domain: &str) -> bool {
-    let rest = name.strip_suffix(domain);
-    rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// What becomes of an answer from outside.

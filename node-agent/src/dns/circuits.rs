@@ -36,6 +36,15 @@ struct Circuit {
     breaker: CircuitBreaker,
 }
 
+impl Circuit {
+    fn closed(way: &DnsExit) -> Self {
+        Self {
+            way: way.clone(),
+            breaker: CircuitBreaker::default(),
+        }
+    }
+}
+
 /// One resolver of one scope, as a question meets it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AskedCircuit<'a> {
@@ -126,45 +135,54 @@ const fn number(state: CircuitState) -> i64 {
 impl AskedCircuit<'_> {
     /// Asks for a question that is given up after `patience`.
     pub(super) fn pass(self, resolver: SocketAddr, patience: Duration) -> CircuitPass {
-        self.change(resolver, |breaker| breaker.pass(Instant::now(), patience))
-    }
-
-    pub(super) fn answered(self, resolver: SocketAddr) {
-        self.change(resolver, |breaker| breaker.answered(Instant::now()));
-    }
-
-    pub(super) fn missed(self, resolver: SocketAddr, sent: Instant) {
-        // A number that the kernel does not give leaves the time as long as it is.
-        let mut random = [0];
-        let _ = getrandom::fill(&mut random);
-        self.change(resolver, |breaker| {
-            breaker.missed(sent, Instant::now(), random[0]);
-        });
-    }
-
-    fn change<T>(self, resolver: SocketAddr, act: impl FnOnce(&mut CircuitBreaker) -> T) -> T {
         let mut circuits = self.circuits.lock();
         let mut is_new = false;
         let key = (self.scope.clone(), resolver);
         let circuit = circuits.entry(key).or_insert_with(|| {
             is_new = true;
-            Circuit {
-                way: self.way.clone(),
-                breaker: CircuitBreaker::default(),
-            }
+            Circuit::closed(self.way)
         });
         if circuit.way != *self.way {
-            circuit.way = self.way.clone();
-            circuit.breaker = CircuitBreaker::default();
+            is_new = true;
+            *circuit = Circuit::closed(self.way);
         }
         let before = number(circuit.breaker.state());
-        let done = act(&mut circuit.breaker);
+        let passed = circuit.breaker.pass(Instant::now(), patience);
+        if is_new || before != number(circuit.breaker.state()) {
+            self.circuits.publish(&circuits);
+        }
+        passed
+    }
+
+    /// An answer to a question that [passed](Self::pass).
+    pub(super) fn answered(self, resolver: SocketAddr) {
+        self.tell(resolver, |breaker| breaker.answered(Instant::now()));
+    }
+
+    /// A question that passed and was given up.
+    pub(super) fn missed(self, resolver: SocketAddr, sent: Instant) {
+        // A number that the kernel does not give leaves the time as long as it is.
+        let mut random = [0];
+        let _ = getrandom::fill(&mut random);
+        self.tell(resolver, |breaker| {
+            breaker.missed(sent, Instant::now(), random[0]);
+        });
+    }
+
+    /// A circuit that was forgotten after its question passed, or that is about another way now, learns nothing.
+    fn tell(self, resolver: SocketAddr, act: impl FnOnce(&mut CircuitBreaker)) {
+        let mut circuits = self.circuits.lock();
+        let found = circuits.get_mut(&(self.scope.clone(), resolver));
+        let Some(circuit) = found.filter(|circuit| circuit.way == *self.way) else {
+            return;
+        };
+        let before = number(circuit.breaker.state());
+        act(&mut circuit.breaker);
         let after = number(circuit.breaker.state());
-        if is_new || before != after {
+        if before != after {
             tracing::debug!(%resolver, scope = %self.scope, state = after, "circuit of a resolver");
             self.circuits.publish(&circuits);
         }
-        done
     }
 }
 
@@ -203,7 +221,10 @@ mod tests {
                 scope: &scope,
                 way: &way,
             };
-            (0..missed).for_each(|_| asked.missed(resolver(), long_ago));
+            (0..missed).for_each(|_| {
+                asked.pass(resolver(), Duration::from_secs(2));
+                asked.missed(resolver(), long_ago);
+            });
         }
         circuits
     }
@@ -250,6 +271,14 @@ mod tests {
             let circuits = opened();
             forget(&circuits, other);
             assert_eq!(open(&circuits), OpenResolvers::new());
+            let (scope, way) = (scope("a"), way("eu"));
+            let late = AskedCircuit {
+                circuits: &circuits,
+                scope: &scope,
+                way: &way,
+            };
+            (0..3).for_each(|_| late.missed(resolver(), Instant::now()));
+            assert_eq!(open(&circuits), OpenResolvers::new(), "a late miss");
         }
     }
 }

@@ -137,7 +137,7 @@ fn here(code: Code, outcome: QuestionOutcome) -> DnsDecision {
     DnsDecision::Here { code, outcome }
 }
 
-fn is_clusters(question: &DnsQuestion, plan: &DnsPlan) -> bool {
+pub(super) fn is_clusters(question: &DnsQuestion, plan: &DnsPlan) -> bool {
     is_cluster_name(&question.name, &plan.cluster_domain, &plan.cluster_ranges)
 }
 

@@ -285,20 +285,19 @@ fn passed_over(
         let each = found.into_iter().flat_map(|(document, place, next)| {
             let before = place.checked_sub(1).and_then(|place| named.get(place));
             let first = before.map_or(Serial::default(), |before| before.body.cluster_serial);
-            let between = history.cluster.iter();
-            let between = between
-                .filter(move |(serial, _)| (first..=next.body.cluster_serial).contains(serial));
-            between.filter_map(move |(_, cluster)| {
-                may_join(&document, cluster).then(|| InForce {
-                    released: false,
-                    published: intent.at.max(cluster.at),
-                    verified: next.verified,
-                    digest: intent.digest.clone(),
-                    body: joined(&document, cluster),
-                    document: Arc::clone(&document),
-                    ..next.clone()
-                })
-            })
+            let between = history.cluster.iter().filter(|(serial, cluster)| {
+                (first..=next.body.cluster_serial).contains(serial) && may_join(&document, cluster)
+            });
+            let in_force = between.map(|(_, cluster)| InForce {
+                released: false,
+                published: intent.at.max(cluster.at),
+                verified: next.verified,
+                digest: intent.digest.clone(),
+                body: joined(&document, cluster),
+                document: Arc::clone(&document),
+                ..next.clone()
+            });
+            in_force.collect::<Vec<_>>()
         });
         each.collect::<Vec<_>>()
     });

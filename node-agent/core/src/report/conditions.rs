@@ -9,6 +9,7 @@ use postern_plan::check::Seal;
 use postern_plan::desired::{LocalRanges, NodeClaim, PacketLog};
 use postern_plan::host::{Family, LockPolicy};
 use postern_plan::order::Stage;
+use postern_plan::ruleset::RECORD_GROUP;
 use postern_plan::settings::SecondLock;
 
 use super::{LedgerState, PluginUse, ReportInputs};
@@ -160,9 +161,9 @@ impl ReportInputs<'_> {
             .flat_map(|body| &body.firewall);
         let is_audited = scopes.into_iter().any(|scope| !scope.terms.audit.is_none());
         if is_audited && self.setup.facts.packet_log == PacketLog::Missing {
-            sentence.push_str(
-                " Of spec.audit it records names only: its kernel has no nflog (CONFIG_NETFILTER_NETLINK_LOG), or another program reads group 20559.",
-            );
+            sentence.push_str(&format!(
+                " Of spec.audit it records names only: its kernel lacks one of CONFIG_NETFILTER_NETLINK_LOG, CONFIG_NFT_LOG and CONFIG_NFT_LIMIT, or another program reads nflog group {RECORD_GROUP}; the agent's log at its start says which."
+            ));
         }
         sentence
     }
