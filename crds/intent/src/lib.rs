@@ -38,7 +38,7 @@ pub use hex::hex;
 pub use keys::{KeyId, TrustedKeys};
 pub use name_pattern::NamePattern;
 pub use newtypes::{
-    Address, ExitName, IfName, Mark, Namespace, NodeName, NodeUid, PodName, Prefix, ScopeId,
-    SectionDigest, Serial, TableId, Uid, WgKey,
+    Address, BASELINE, ExitName, IfName, Mark, Namespace, NodeName, NodeUid, PodName, Prefix,
+    ScopeId, SectionDigest, Serial, TableId, Uid, WgKey,
 };
 pub use verify::{DocumentRefusal, Verified};

@@ -136,12 +136,16 @@ name!(
         && v != ".."
         && v.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 );
+/// The name of the policy that the compiler makes in a namespace for the tier `Baseline` of ClusterEgressPolicy. No object has it: a
+/// name of Kubernetes has no colon.
+pub const BASELINE: &str = "tier:baseline";
+
 name!(
     /// One policy-to-exit binding: `namespace/policy@exit`, or `namespace/policy@` where there is no exit.
     ScopeId, "scope", "namespace/policy@exit, at most 600 characters",
     |v| v.len() <= 600
         && v.split_once('/').is_some_and(|(namespace, rest)| label(namespace, 63, b"-")
-            && rest.split_once('@').is_some_and(|(policy, exit)| label(policy, 253, b"-.")
+            && rest.split_once('@').is_some_and(|(policy, exit)| (label(policy, 253, b"-.") || policy == BASELINE)
                 && (exit.is_empty() || label(exit, 253, b"-."))))
 );
 

@@ -71,15 +71,22 @@ pub fn embedding(four: &[Prefix]) -> Vec<Prefix> {
     embedded.collect()
 }
 
+/// Does the whole prefix lie in ranges of special use, or in what stands for them?
+#[must_use]
+pub fn is_special(prefix: &Prefix) -> bool {
+    lies_in(prefix, &SPECIAL4, &SPECIAL6)
+}
+
 /// Does the whole prefix lie in private ranges, or in what stands for them?
 #[must_use]
 pub fn is_private(prefix: &Prefix) -> bool {
-    let private: Vec<Prefix> = PRIVATE4
-        .iter()
-        .filter_map(|text| text.parse().ok())
-        .collect();
-    let local = PRIVATE6.iter().filter_map(|text| text.parse().ok());
-    let embedded = embedding(&private);
-    let mut ranges = private.iter().copied().chain(local).chain(embedded);
+    lies_in(prefix, &PRIVATE4, &PRIVATE6)
+}
+
+fn lies_in(prefix: &Prefix, four: &[&str], six: &[&str]) -> bool {
+    let four: Vec<Prefix> = four.iter().filter_map(|text| text.parse().ok()).collect();
+    let six = six.iter().filter_map(|text| text.parse().ok());
+    let embedded = embedding(&four);
+    let mut ranges = four.iter().copied().chain(six).chain(embedded);
     ranges.any(|range: Prefix| range.net().contains(&prefix.net()))
 }

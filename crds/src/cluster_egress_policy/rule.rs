@@ -38,11 +38,12 @@ pub struct ClusterRule {
     JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
 )]
 pub enum ClusterRuleAction {
-    /// It leaves by the route of the pod's own policy, as if the first rule of that policy allowed it.
+    /// It leaves by the route of the pod's own policy, as if the first rule of that policy allowed it; with tier Baseline by the uplink
+    /// of its node.
     Allow,
     /// It is dropped, whatever the pod's own policy says.
     #[default]
     Deny,
-    /// The pod's own policy decides.
+    /// The pod's own policy decides, or the tier Baseline; not with tier Baseline itself.
     Pass,
 }

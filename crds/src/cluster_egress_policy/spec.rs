@@ -53,6 +53,10 @@ use super::{ClusterEgressPolicyStatus, ClusterRule};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.rules.all(r, !has(r.name) || self.rules.exists_one(o, has(o.name) && o.name == r.name))")
     .message("two rules have the same name, so that explanations and counts could mean either; give each rule a name of its own").field_path(".rules"))]
+#[x_kube(validation = Rule::new("self.tier == 'Admin' || self.rules.all(r, r.action != 'Pass')")
+    .message("nothing is asked after tier Baseline that a rule could leave the decision to; write action: Allow or Deny").field_path(".rules"))]
+#[x_kube(validation = Rule::new("self.rules.all(r, !has(r.to) || r.to.all(t, !has(t.fqdn)) || (self.tier == 'Baseline' && r.action == 'Allow'))")
+    .message("fqdn is for rules of tier Baseline that allow: a denied name is still reachable by its address, and names that tier Admin would allow are the EgressPolicy's to filter; write cidr").field_path(".rules"))]
 pub struct ClusterEgressPolicySpec {
     /// When the rules are asked.
     pub tier: Tier,
@@ -78,7 +82,7 @@ pub enum Tier {
     /// Before the EgressPolicy of the pod, which cannot override them.
     #[default]
     Admin,
-    /// For pods that no EgressPolicy selects.
+    /// For pods that no EgressPolicy selects. What no rule matches leaves by the node's own way, as without Postern.
     Baseline,
 }
 

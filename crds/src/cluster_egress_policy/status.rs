@@ -52,11 +52,11 @@ pub struct NamespaceCounts {
 #[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GovernedPods {
-    /// Pods of the subject.
+    /// Pods of the subject; with tier Baseline those that no EgressPolicy selects.
     #[serde(default)]
     pub selected: u32,
 
-    /// Those that an EgressPolicy decides about, and that the rules are asked for.
+    /// Those that the rules are asked for: with tier Admin what an EgressPolicy or the tier Baseline decides about.
     #[serde(default)]
     pub governed: u32,
 

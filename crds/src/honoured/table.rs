@@ -267,8 +267,8 @@ pub const FIELDS: &[HonouredField] = &[
     ),
     cluster_policy(
         "spec.tier",
-        only(&["Admin"]),
-        "only the tier Admin is built yet; write tier: Admin, and for pods without a policy an EgressPolicy in each namespace",
+        SINCE_FIRST,
+        "Baseline is for pods that no EgressPolicy selects, as if one selected them with route NodeUplink, defaultAction Allow, lanAccess Allow and dns.mode Forward, or Filter where a rule has fqdn. A namespace that denies by its label keeps denying. A namespace of the setting `exemptNamespaces` has no such rules.",
     ),
     cluster_policy(
         "spec.priority",
@@ -287,8 +287,8 @@ pub const FIELDS: &[HonouredField] = &[
     ),
     cluster_policy(
         "spec.rules[].to[].fqdn",
-        Honoured::NotYet,
-        "names in rules of administrators are not built yet; write cidr",
+        SINCE_FIRST,
+        "For rules of tier Baseline that allow; the schema refuses it in others. Names that no such rule allows are refused to the pods of the tier.",
     ),
     isolation(
         "spec.nodeSelector",

@@ -161,8 +161,8 @@ pub struct ScopePolicy {
     #[schemars(schema_with = "crate::schema::text::label_name")]
     pub namespace: String,
 
-    /// Name of the policy.
-    #[schemars(schema_with = "crate::schema::text::object_name")]
+    /// Name of the policy; `tier:baseline` stands for the rules of the tier `Baseline`.
+    #[schemars(schema_with = "crate::schema::text::policy_name")]
     pub name: String,
 
     /// UID of the policy.

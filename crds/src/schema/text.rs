@@ -1,5 +1,6 @@
 //! Schemas of names, durations, keys and counts.
 
+use postern_intent::BASELINE;
 use postern_intent::body::TermsLimits;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
@@ -45,6 +46,14 @@ fn preferred_value() -> Value {
 #[must_use]
 pub fn object_name(_: &mut SchemaGenerator) -> Schema {
     Schema::try_from(subdomain_value()).unwrap_or_default()
+}
+
+/// Name of an EgressPolicy, or the one that stands for the tier `Baseline`.
+#[must_use]
+pub fn policy_name(_: &mut SchemaGenerator) -> Schema {
+    let mut value = subdomain_value();
+    value["pattern"] = json!(format!("{SUBDOMAIN_PATTERN}|^{BASELINE}$"));
+    Schema::try_from(value).unwrap_or_default()
 }
 
 /// Name of a namespace, or of something that a user names (RFC 1123 label).

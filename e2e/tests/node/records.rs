@@ -48,22 +48,8 @@ fn audited(scene: &Scene, log: &str, enforcement: &str) -> usize {
          to: [{{cidr: {first4}/32}}, {{cidr: '{first6}/128'}}]}}, {{name: tracker, action: Deny, to: [{{cidr: {second4}/32}}]}}]"
     ));
     let audit = format!("audit: {log}");
-    published(
-        scene,
-        &[&audit, &format!("enforcement: {enforcement}"), "tracker"],
-    );
+    scene.published(&[&audit, &format!("enforcement: {enforcement}"), "tracker"]);
     lines(scene)
-}
-
-/// Waits until a body with these words among its terms is in force.
-fn published(scene: &Scene, words: &[&str]) {
-    wait_until(WAIT_DEADLINE, "a body with the policy", || {
-        let terms = scene.lab.current_body(NODE)?.firewall[0].terms.clone();
-        let terms = format!("{terms:?}");
-        Ok(words.iter().all(|word| terms.contains(word)).then_some(()))
-    })
-    .unwrap();
-    scene.in_force();
 }
 
 #[test]
@@ -192,7 +178,7 @@ fn a_flood_of_refused_packets_is_recorded_in_part_and_counted_and_names_are_reco
          action: Allow, to: [{{fqdn: {}}}]}}]",
         name_of(resolver)
     ));
-    published(&scene, &["audit: All", "mode: Filter"]);
+    scene.published(&["audit: All", "mode: Filter"]);
     let since = lines(&scene);
     let asks = |name: &str| {
         let (program, server) = (lab_program(), resolver.to_string());

@@ -78,6 +78,19 @@ impl Scene {
         }
     }
 
+    /// Waits until the policy's scope with these words among its terms is in force on both nodes.
+    pub(crate) fn published(&self, words: &[&str]) {
+        wait_until(WAIT_DEADLINE, "a body with the policy", || {
+            let body = self.lab.current_body(NODE)?;
+            let mut scopes = body.firewall.iter();
+            let scope = scopes.find(|scope| scope.policy.name == "crawler");
+            let terms = format!("{:?}", scope.map(|scope| &scope.terms));
+            Ok(words.iter().all(|word| terms.contains(word)).then_some(()))
+        })
+        .unwrap();
+        self.in_force();
+    }
+
     fn ask(&self, to: SocketAddr, protocol: &str) -> Option<String> {
         ask(&self.lab, WEB, to, &["--protocol", protocol])
     }

@@ -1,20 +1,26 @@
-//! The tier `Admin`: what administrators deny reaches nobody whatever a tenant writes, what they allow leaves by the exit of the
-//! tenant's policy and by nothing else, and what they pass is the tenant's to decide.
+//! The tiers of administrators. `Admin`: what they deny reaches nobody whatever a tenant writes, what they allow leaves by the exit of
+//! the tenant's policy and by nothing else, and what they pass is the tenant's to decide. `Baseline`: what they deny to pods that no
+//! policy selects, and nothing more.
 
 use std::net::SocketAddr;
 
+use postern_e2e::lab::{Exec, PodOptions};
 use postern_e2e::proof::harness::{WAIT_DEADLINE, wait_until};
 use serde_json::{Value, json};
 
-use crate::holes::Talk;
+use crate::holes::{Talk, ask, serving};
 use crate::terms::{Scene, own, second};
 
 const NODE: &str = "n1";
 
 /// A policy of administrators for all namespaces with this name, for which the lower number is asked first.
 fn tier(name: &str, priority: u32, rules: &str) -> String {
+    of_tier("Admin", name, priority, rules)
+}
+
+fn of_tier(tier: &str, name: &str, priority: u32, rules: &str) -> String {
     format!(
-        "apiVersion: postern.dev/v1alpha1\nkind: ClusterEgressPolicy\nmetadata: {{name: {name}}}\nspec:\n  tier: Admin\n  \
+        "apiVersion: postern.dev/v1alpha1\nkind: ClusterEgressPolicy\nmetadata: {{name: {name}}}\nspec:\n  tier: {tier}\n  \
          priority: {priority}\n  subject: {{namespaces: {{}}}}\n  rules: [{rules}]\n---\n"
     )
 }
@@ -73,13 +79,22 @@ fn what_administrators_deny_no_tenant_opens_and_what_they_allow_leaves_by_the_ex
 
     // No field of a tenant's policy opens it.
     let own_rule = rule("mine", "Allow", first);
-    for lines in [
-        format!("defaultAction: Allow\n  rules: [{own_rule}]"),
-        "defaultAction: Allow\n  enforcement: Observe".to_owned(),
-        format!("defaultAction: Allow\n  establishedFlows: Keep\n  rules: [{own_rule}]"),
+    for (lines, words) in [
+        (
+            format!("defaultAction: Allow\n  rules: [{own_rule}]"),
+            ["mine", "Cut"],
+        ),
+        (
+            "defaultAction: Allow\n  enforcement: Observe".to_owned(),
+            ["rules: [], ", "Observe"],
+        ),
+        (
+            format!("defaultAction: Allow\n  establishedFlows: Keep\n  rules: [{own_rule}]"),
+            ["mine", "Keep"],
+        ),
     ] {
         scene.apply(&lines);
-        scene.in_force();
+        scene.published(&words);
         scene.refuses(&lines, first, "tcp");
     }
 
@@ -102,5 +117,79 @@ fn what_administrators_deny_no_tenant_opens_and_what_they_allow_leaves_by_the_ex
     scene.refuses("the denial stands", first, "tcp");
     without(&scene, "company");
     scene.answers("without administrators", first, "tcp");
+    scene.nothing_leaked();
+}
+
+/// What the pod `office/desk`, which no policy selects, is answered in both families: the address that the other side saw.
+fn desk_settles(scene: &Scene, what: &str, to: [SocketAddr; 2], wanted: Option<&[String; 2]>) {
+    for (place, to) in to.into_iter().enumerate() {
+        let wanted = wanted.map(|both| both[place].clone());
+        let answer = || {
+            ask(
+                &scene.lab,
+                Exec::Pod("office/desk"),
+                to,
+                &["--protocol", "tcp"],
+            )
+        };
+        let mut last = [None, None];
+        let found = wait_until(WAIT_DEADLINE, what, || {
+            last = [answer(), answer()];
+            Ok(last.iter().all(|one| *one == wanted).then_some(()))
+        });
+        assert!(found.is_ok(), "{what}: {to}: {last:?}, not {wanted:?}");
+    }
+}
+
+#[test]
+fn pods_without_a_policy_lose_what_the_tier_baseline_denies_and_leave_by_their_node_as_before() {
+    let scene = Scene::up();
+    let by_node = scene
+        .lab
+        .node(NODE)
+        .unwrap()
+        .addresses()
+        .map(|address| address.to_string());
+    let by_exit = scene.gateway.map(|address| address.to_string());
+    let desk = serving(&scene.lab, "office/desk", PodOptions::on(NODE));
+    let (first, other) = (own(&desk, 7), second(&desk, 7));
+    let settles = |what: &str, to, wanted: Option<&[String; 2]>| {
+        desk_settles(&scene, what, to, wanted);
+    };
+    settles("without Postern", first, Some(&by_node));
+
+    let baseline = of_tier("Baseline", "default", 10, &rule("never", "Deny", first));
+    scene.lab.apply_yaml(&baseline).unwrap();
+    settles("the tier denies it", first, None);
+    settles("the tier does not name it", other, Some(&by_node));
+    scene.answers(
+        "whom a policy selects is not asked about",
+        own(&scene.web, 7),
+        "tcp",
+    );
+
+    // What the other tier passes is this one's to decide.
+    let admin = |action| tier("company", 5, &rule("first", action, first));
+    scene.lab.apply_yaml(&admin("Pass")).unwrap();
+    scene.published(&["Pass"]);
+    settles("Admin passes it", first, None);
+    scene.lab.apply_yaml(&admin("Allow")).unwrap();
+    settles("Admin allows it, by the node", first, Some(&by_node));
+    without(&scene, "company");
+    settles("without Admin", first, None);
+
+    let tenants = crate::terms::policy("defaultAction: Allow").replace("crawlers", "office");
+    scene.lab.apply_yaml(&tenants).unwrap();
+    settles("a policy selects it now", first, Some(&by_exit));
+    let gone = json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "EgressPolicy",
+        "metadata": {"namespace": "office", "name": "crawler"},
+    });
+    scene.lab.delete(&[gone]).unwrap();
+    settles("the policy is gone", first, None);
+    settles("the policy is gone", other, Some(&by_node));
+
+    without(&scene, "default");
+    settles("without administrators", first, Some(&by_node));
     scene.nothing_leaked();
 }

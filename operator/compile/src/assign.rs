@@ -87,7 +87,7 @@ impl<'a> Assignment<'a> {
                 Some(winner) => under(contenders, pod, winner),
                 None => all
                     .claim(list, pod)
-                    .unwrap_or_else(|| all.without(list, gate, pod, before)),
+                    .unwrap_or_else(|| all.without(contenders, gate, pod, before)),
             };
             if pod.attachment == PodNetwork::Own {
                 let assigned = AssignedPod {
@@ -143,16 +143,12 @@ impl<'a> Assignment<'a> {
             .iter()
             .filter(|one| one.selects(&pod.labels, before))
         {
-            let counts = self.counts.entry(one.uid.clone()).or_default();
             if winner.is_some() || !may_win(one) {
-                counts.overridden += 1;
+                self.counts.entry(one.uid.clone()).or_default().overridden += 1;
                 losers.push(one);
                 continue;
             }
-            match pod.attachment {
-                PodNetwork::Host => counts.unenforceable += 1,
-                PodNetwork::Own => counts.selected += 1,
-            }
+            let counts = self.count_selected(one, pod);
             counts.kept += u32::from(!one.asks_for(&pod.labels));
             winner = Some(one);
         }
@@ -170,7 +166,7 @@ impl<'a> Assignment<'a> {
     /// What becomes of a pod that no policy decides about.
     fn without(
         &mut self,
-        contenders: &[Contender<'_>],
+        contenders: &Contenders<'_>,
         gate: &ReleaseGate,
         pod: &SnapshotPod,
         before: PublishedClass<'_>,
@@ -179,24 +175,36 @@ impl<'a> Assignment<'a> {
             return PodDecision::Blocked(BlockedReason::NamespaceDeny);
         }
         // It may be one of those that a policy selects of which nobody knows whom it selects; what was released is not.
-        let unknown = contenders.iter().find(|one| one.is_unknown());
+        let list = contenders.of(&pod.namespace);
+        let unknown = list.iter().find(|one| one.is_unknown());
         if let Some(one) = unknown.filter(|_| !matches!(before, PublishedClass::Released)) {
             return self.refused(one, pod);
         }
+        let baseline = contenders.baseline(&pod.namespace);
+        let is_its_own = baseline.is_some_and(|one| one.has(before));
         // An enforced pod is released through the gate only, for any reason why nothing selects it any more.
-        if before.is_enforced() && !gate.released.contains(&pod.uid) {
+        if before.is_enforced() && !is_its_own && !gate.released.contains(&pod.uid) {
             return PodDecision::Blocked(BlockedReason::ReleaseHeld);
         }
-        PodDecision::Released
+        let Some(baseline) = baseline else {
+            return PodDecision::Released;
+        };
+        self.count_selected(baseline, pod);
+        PodDecision::Policy(baseline.uid.clone())
     }
 
-    /// Counts a pod that is blocked for a policy that does not decide about it, and says why.
-    fn refused(&mut self, one: &Contender<'_>, pod: &SnapshotPod) -> PodDecision {
+    fn count_selected(&mut self, one: &Contender<'_>, pod: &SnapshotPod) -> &mut PolicyPodCounts {
         let counts = self.counts.entry(one.uid.clone()).or_default();
         match pod.attachment {
             PodNetwork::Host => counts.unenforceable += 1,
             PodNetwork::Own => counts.selected += 1,
         }
+        counts
+    }
+
+    /// Counts a pod that is blocked for a policy that does not decide about it, and says why.
+    fn refused(&mut self, one: &Contender<'_>, pod: &SnapshotPod) -> PodDecision {
+        self.count_selected(one, pod);
         if one.policy.is_some() {
             PodDecision::Refused(one.uid.clone())
         } else {

@@ -17,6 +17,8 @@ pub(crate) struct Index<'a> {
     pub(crate) exits: BTreeMap<&'a ExitName, &'a SnapshotExit>,
     /// Policies by namespace and name.
     pub(crate) policies: BTreeMap<&'a Namespace, BTreeMap<&'a str, &'a SnapshotPolicy>>,
+    /// The policies of the tier `Baseline`, one for each namespace that has rules of it.
+    pub(crate) baselines: &'a [SnapshotPolicy],
     pub(crate) nodes: BTreeMap<&'a NodeName, &'a SnapshotNode>,
     pub(crate) namespaces: BTreeMap<&'a Namespace, &'a snapshot::SnapshotNamespace>,
     /// Pods by namespace, each list sorted by name and UID.
@@ -98,6 +100,7 @@ impl<'a> Index<'a> {
                 .map(|exit: &SnapshotExit| (&exit.name, exit))
                 .collect(),
             policies,
+            baselines: &screened.baselines,
             nodes,
             namespaces: snapshot
                 .namespaces

@@ -12,12 +12,14 @@
 //! | [`explain`] | why a pod leaves as it does |
 //! | [`publish`] | from a compilation to the writes of a publisher, in their order |
 //!
-//! Inside: `index` (sorted lookups), `pins` (WireGuard keys), `select` and `assign` (pod to policy), `resolve`
+//! Inside: `index` (sorted lookups), `pins` (WireGuard keys), `select` and `assign` (pod to policy), `baseline` (the
+//! policies of pods that no EgressPolicy selects), `resolve`
 //! (names to what they stand for), `allocate` (numbers), `lower` (one file for each section), `shared` (the document for all nodes), `budget`,
 //! `memory_budget` (what a namespace may have remembered), `screen` (what contradicts the cluster), `serial`, `refresh`, `remember`.
 
 mod allocate;
 mod assign;
+mod baseline;
 mod budget;
 mod compile;
 pub mod explain;
@@ -41,6 +43,7 @@ pub mod snapshot;
 pub mod verdict;
 
 pub use assign::PolicyPodCounts;
+pub use baseline::{baseline_of, baseline_policies};
 pub use compile::{Compilation, compile};
 pub use first_names::first_names;
 pub use memory_budget::NAMESPACE_BUDGET;

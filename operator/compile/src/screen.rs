@@ -8,16 +8,18 @@ use ipnet::IpNet;
 use postern_crds::conditions::Reason;
 use postern_intent::{Address, Prefix};
 
-use crate::memory_budget;
 use crate::snapshot::{
     ExitTerms, PodNetwork, PolicyTerms, Snapshot, SnapshotExit, SnapshotPod, SnapshotPolicy,
     SpecRefusal,
 };
+use crate::{baseline, memory_budget};
 
 /// Policies and exits as they are judged: of those that are refused here a copy, of the others the objects themselves.
 pub(crate) struct ScreenedSnapshot<'a> {
     pub(crate) policies: Vec<Cow<'a, SnapshotPolicy>>,
     pub(crate) exits: Vec<Cow<'a, SnapshotExit>>,
+    /// The policies of the tier `Baseline`.
+    pub(crate) baselines: Vec<SnapshotPolicy>,
 }
 
 impl<'a> ScreenedSnapshot<'a> {
@@ -51,6 +53,7 @@ impl<'a> ScreenedSnapshot<'a> {
         Self {
             policies: policies.collect(),
             exits: exits.collect(),
+            baselines: baseline::policies(snapshot),
         }
     }
 }

@@ -123,6 +123,9 @@ fn settings(written: SettingsFile) -> CompilerSettings {
         refresh: written.refresh.unwrap_or(default.refresh),
         envelope_budget: written.envelope_budget.unwrap_or(default.envelope_budget),
         ceiling: ceiling(&written.ceiling, &default.ceiling),
+        exempt_namespaces: written
+            .exempt_namespaces
+            .unwrap_or(default.exempt_namespaces),
         gate: GateSettings {
             pods: written.gate.pods.unwrap_or(default.gate.pods),
             percent: written.gate.percent.unwrap_or(default.gate.percent),

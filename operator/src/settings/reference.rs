@@ -139,6 +139,7 @@ fn defaults() -> Value {
         refresh,
         envelope_budget,
         ceiling,
+        exempt_namespaces,
         gate,
     } = CompilerSettings::default();
     let permission = |permission| match permission {
@@ -172,6 +173,7 @@ fn defaults() -> Value {
             "observe": permission(ceiling.observe),
             "priority": ceiling.priority,
         },
+        "exemptNamespaces": exempt_namespaces,
         "gate": {"pods": gate.pods, "percent": gate.percent, "window": format!("{:#}", gate.window)},
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use jiff::SignedDuration;
-use postern_intent::{Address, NamePattern, Prefix};
+use postern_intent::{Address, NamePattern, Namespace, Prefix};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -67,6 +67,11 @@ pub(super) struct SettingsFile {
 
     /// What the policies of tenants may ask for. One that asks for more is refused as `NotPermitted`.
     pub(super) ceiling: WrittenCeiling,
+
+    /// Namespaces that no ClusterEgressPolicy of tier Baseline is about, whatever its subject says. What is written here replaces the
+    /// default; name the namespaces of the cluster's own services and of Postern, whose pods must start while no operator runs.
+    #[schemars(with = "Vec<String>")]
+    pub(super) exempt_namespaces: Option<BTreeSet<Namespace>>,
 
     /// How many pods may be released in a time without an approval.
     pub(super) gate: WrittenGate,

@@ -54,6 +54,7 @@ impl Scope {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PolicyRef {
     pub namespace: Namespace,
+    /// That of an EgressPolicy, or [`BASELINE`](crate::BASELINE).
     pub name: String,
     pub uid: Uid,
     /// `metadata.generation` of what is enforced.

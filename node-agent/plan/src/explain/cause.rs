@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use postern_intent::ExitName;
 use postern_intent::body::{
-    Access, AdminAction, BlockedReason, EgressPath, Scope, TermsEnforcement,
+    Access, AdminAction, BlockedReason, EgressPath, Rule, Scope, TermsEnforcement,
 };
+use postern_intent::{BASELINE, ExitName};
 use serde::Serialize;
 
 use crate::desired::names;
@@ -16,7 +16,7 @@ use crate::ruleset::{Counter, RuleMeaning};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum Cause {
-    /// A rule of an administrator names it, which no policy of a namespace overrides.
+    /// A rule of an administrator names it.
     AdminRule {
         /// The tier of the rule.
         tier: &'static str,
@@ -172,7 +172,11 @@ impl Explaining<'_> {
                 }
             }
             RuleMeaning::PolicyRule(position) => {
-                let rule = self.scope?.terms.rules.get(position)?;
+                let scope = self.scope?;
+                let rule = scope.terms.rules.get(position)?;
+                if scope.policy.name == BASELINE {
+                    return baseline_rule(rule);
+                }
                 Cause::PolicyRule {
                     policy: policy()?,
                     rule: rule.name.clone(),
@@ -249,6 +253,20 @@ impl Explaining<'_> {
         let exit = self.served?.clone();
         Some(Cause::NotOffered { exit, limit })
     }
+}
+
+/// A rule of the policy that stands for the tier `Baseline`: the compiler names it by the ClusterEgressPolicy and its own name.
+fn baseline_rule(rule: &Rule) -> Option<Cause> {
+    let (policy, name) = rule.name.split_once('/')?;
+    Some(Cause::AdminRule {
+        tier: "Baseline",
+        policy: policy.to_owned(),
+        rule: name.to_owned(),
+        action: match rule.action {
+            Access::Allow => AdminAction::Allow,
+            Access::Deny => AdminAction::Deny,
+        },
+    })
 }
 
 impl fmt::Display for Cause {

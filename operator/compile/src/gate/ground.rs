@@ -24,7 +24,10 @@ pub(super) fn releases(
     for pod in index.enforceable_pods().filter(|pod| on(&pod.node)) {
         let before = index.published.before(&pod.uid);
         let list = contenders.of(&pod.namespace);
+        // What another policy or a label held is let go also where the baseline has it then.
+        let baseline = contenders.baseline(&pod.namespace);
         let free = before.is_enforced()
+            && !baseline.is_some_and(|one| one.has(before))
             && !denying.contains(&pod.namespace)
             && !list
                 .iter()

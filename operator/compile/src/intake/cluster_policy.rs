@@ -1,15 +1,15 @@
 use postern_crds::ClusterEgressPolicy;
-use postern_crds::cluster_egress_policy::{ClusterRule, ClusterRuleAction};
+use postern_crds::cluster_egress_policy::{ClusterRule, ClusterRuleAction, Tier};
 use postern_crds::conditions::Reason;
 use postern_crds::honoured;
 use postern_intent::PodName;
-use postern_intent::body::{AdminAction, AdminRule};
+use postern_intent::body::{Access, AdminAction, AdminRule, Rule};
 
 use super::error::{IntakeError, Reader};
 use super::exit::prefix;
 use super::invalid;
-use super::policy::{destinations, ports};
-use crate::snapshot::{ParsedSelector, SnapshotClusterPolicy, SpecRefusal};
+use super::policy::{check_granting, destinations, ports};
+use crate::snapshot::{ClusterPolicyRules, ParsedSelector, SnapshotClusterPolicy, SpecRefusal};
 
 /// Takes in a policy of administrators.
 ///
@@ -35,7 +35,7 @@ pub fn cluster_policy(object: &ClusterEgressPolicy) -> Result<SnapshotClusterPol
     })
 }
 
-fn rules(object: &ClusterEgressPolicy) -> Result<Vec<AdminRule>, SpecRefusal> {
+fn rules(object: &ClusterEgressPolicy) -> Result<ClusterPolicyRules, SpecRefusal> {
     let unknown = honoured::not_implemented(object);
     if !unknown.is_empty() {
         return Err(SpecRefusal {
@@ -44,12 +44,32 @@ fn rules(object: &ClusterEgressPolicy) -> Result<Vec<AdminRule>, SpecRefusal> {
         });
     }
     let rules = object.spec.rules.iter().enumerate();
-    rules
+    let rules: Vec<WrittenRule> = rules
         .map(|(position, written)| rule(position, written))
-        .collect()
+        .collect::<Result<_, _>>()?;
+    match object.spec.tier {
+        Tier::Admin => {
+            let rules = rules.into_iter().map(admin_rule);
+            Ok(ClusterPolicyRules::Admin(rules.collect::<Result<_, _>>()?))
+        }
+        Tier::Baseline => {
+            let rules = rules.into_iter().map(baseline_rule);
+            let rules: Vec<Rule> = rules.collect::<Result<_, _>>()?;
+            check_granting(&rules)?;
+            Ok(ClusterPolicyRules::Baseline(rules))
+        }
+    }
 }
 
-fn rule(position: usize, written: &ClusterRule) -> Result<AdminRule, SpecRefusal> {
+/// A rule whose action has not been held against its tier.
+struct WrittenRule {
+    field: String,
+    action: ClusterRuleAction,
+    /// What it names, as a rule that allows.
+    named: Rule,
+}
+
+fn rule(position: usize, written: &ClusterRule) -> Result<WrittenRule, SpecRefusal> {
     let field = format!("spec.rules[{position}]");
     // The schema refuses it too; a manifest that never met an API server could mean everything by naming nothing.
     if written.to.is_empty() && written.ports.is_empty() {
@@ -58,21 +78,68 @@ fn rule(position: usize, written: &ClusterRule) -> Result<AdminRule, SpecRefusal
         )));
     }
     let (cidrs, names) = destinations(&field, &written.to)?;
-    if !names.is_empty() {
-        return Err(invalid(format!("{field}.to: write cidr and no fqdn")));
-    }
     let to = cidrs
         .into_iter()
         .map(|cidr| prefix(&format!("{field}.to"), cidr));
     let ports = written.ports.iter().map(|written| ports(&field, written));
-    Ok(AdminRule {
+    let named = Rule {
         name: written.name.clone().unwrap_or_else(|| position.to_string()),
-        action: match written.action {
+        action: Access::Allow,
+        to: to.collect::<Result<_, _>>()?,
+        names,
+        ports: ports.collect::<Result<_, _>>()?,
+    };
+    Ok(WrittenRule {
+        field,
+        action: written.action,
+        named,
+    })
+}
+
+/// The schema refuses a name in this tier too.
+fn admin_rule(written: WrittenRule) -> Result<AdminRule, SpecRefusal> {
+    let WrittenRule {
+        field,
+        action,
+        named,
+    } = written;
+    if !named.names.is_empty() {
+        return Err(invalid(format!(
+            "{field}.to: fqdn is for rules of tier Baseline that allow; write cidr"
+        )));
+    }
+    Ok(AdminRule {
+        name: named.name,
+        action: match action {
             ClusterRuleAction::Allow => AdminAction::Allow,
             ClusterRuleAction::Deny => AdminAction::Deny,
             ClusterRuleAction::Pass => AdminAction::Pass,
         },
-        to: to.collect::<Result<_, _>>()?,
-        ports: ports.collect::<Result<_, _>>()?,
+        to: named.to,
+        ports: named.ports,
     })
+}
+
+/// The schema refuses `Pass` and a denied name too.
+fn baseline_rule(written: WrittenRule) -> Result<Rule, SpecRefusal> {
+    let WrittenRule {
+        field,
+        action,
+        named,
+    } = written;
+    let action = match action {
+        ClusterRuleAction::Allow => Access::Allow,
+        ClusterRuleAction::Deny if named.names.is_empty() => Access::Deny,
+        ClusterRuleAction::Deny => {
+            return Err(invalid(format!(
+                "{field}: a name can only be allowed, because a denied name is still reachable by its address"
+            )));
+        }
+        ClusterRuleAction::Pass => {
+            return Err(invalid(format!(
+                "{field}.action: nothing is asked after tier Baseline; write Allow or Deny"
+            )));
+        }
+    };
+    Ok(Rule { action, ..named })
 }

@@ -108,7 +108,13 @@ fn terms(object: &EgressPolicy) -> Result<PolicyTerms, SpecRefusal> {
             crd::AuditLog::All => TermsAudit::All,
         },
     };
-    check_names(&terms)?;
+    let mut granting = terms.rules.iter().filter(|rule| !rule.names.is_empty());
+    if terms.dns.mode != TermsDnsMode::Filter && granting.next().is_some() {
+        return Err(invalid(
+            "spec.rules: a rule with fqdn needs dns.mode Filter, because only the filter learns the addresses of a name",
+        ));
+    }
+    check_granting(&terms.rules)?;
     Ok(PolicyTerms {
         route: route(spec)?,
         terms,
@@ -370,15 +376,10 @@ pub(super) fn destinations<'a>(
     Ok((cidrs, names.into_iter().collect()))
 }
 
-/// Names need the filter, which learns their addresses, and what it grants is kept by the name of the rule.
-fn check_names(terms: &Terms) -> Result<(), SpecRefusal> {
+/// What the filter grants is kept by the name of the rule.
+pub(super) fn check_granting(rules: &[Rule]) -> Result<(), SpecRefusal> {
     let mut seen = BTreeSet::new();
-    for rule in terms.rules.iter().filter(|rule| !rule.names.is_empty()) {
-        if terms.dns.mode != TermsDnsMode::Filter {
-            return Err(invalid(
-                "spec.rules: a rule with fqdn needs dns.mode Filter, because only the filter learns the addresses of a name",
-            ));
-        }
+    for rule in rules.iter().filter(|rule| !rule.names.is_empty()) {
         if !seen.insert(&rule.name) {
             return Err(invalid(format!(
                 "spec.rules: two rules with fqdn have the name {:?}; a rule without a name has its place from 0 as one",

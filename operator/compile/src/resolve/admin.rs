@@ -9,7 +9,7 @@ use postern_intent::{Namespace, Serial};
 
 use crate::budget::is_emptied;
 use crate::index::Index;
-use crate::snapshot::{Definitions, SnapshotClusterPolicy, SnapshotNamespace};
+use crate::snapshot::{ClusterPolicyRules, Definitions, SnapshotClusterPolicy, SnapshotNamespace};
 
 /// The name of the rule that stands for rules which were refused and never in force.
 pub(crate) const NOT_ACCEPTED: &str = "not-accepted";
@@ -17,7 +17,7 @@ pub(crate) const NOT_ACCEPTED: &str = "not-accepted";
 /// The rules in force for each namespace.
 #[derive(Debug, Default)]
 pub(crate) struct AdminTier<'a> {
-    /// Every policy with what is in force of it; none: nothing is, as of a tier that this version does not honour.
+    /// Every policy with what is in force of it; none: nothing is, as of one of the other tier.
     policies: BTreeMap<&'a str, Option<AdminPolicy>>,
     by_namespace: BTreeMap<Namespace, Vec<AdminPolicy>>,
 }
@@ -95,7 +95,8 @@ fn in_force(index: &Index<'_>, policy: &SnapshotClusterPolicy) -> Option<AdminPo
         rules,
     };
     match (&policy.rules, policy.tier) {
-        (Ok(rules), _) => Some(current(rules.clone())),
+        (Ok(ClusterPolicyRules::Admin(rules)), _) => Some(current(rules.clone())),
+        (Ok(ClusterPolicyRules::Baseline(_)), _) => None,
         (Err(_), tier) => last_good(index, &policy.name).or_else(|| {
             (tier == Tier::Admin).then(|| {
                 current(vec![AdminRule {

@@ -11,6 +11,7 @@ use postern_intent::special_use::is_private;
 use postern_intent::{ExitName, Namespace, Prefix, Uid};
 
 use super::exit::{ExitState, ExitUsers, ResolvedExits};
+use crate::baseline::is_baseline;
 use crate::index::Index;
 use crate::select::{Contender, Contenders};
 use crate::snapshot::{CompilerSettings, ExitNamespaces, Permission, PolicyRoute};
@@ -100,6 +101,14 @@ fn plan(index: &Index<'_>, exits: &ResolvedExits<'_>, one: &Contender<'_>) -> Po
             terms: current(index, &terms.terms),
             failure: terms.failure,
             source: TermsSource::Current,
+        },
+        // What an administrator wrote is held against no ceiling of tenants.
+        (None, Some(last_good)) if is_baseline(&last_good.policy) => PolicyPlan {
+            policy: reference(last_good.policy.generation),
+            way: PlannedPath::NodeUplink,
+            terms: last_good.terms.clone(),
+            failure: last_good.failure,
+            source: TermsSource::LastGood,
         },
         (None, Some(last_good)) => PolicyPlan {
             policy: reference(last_good.policy.generation),

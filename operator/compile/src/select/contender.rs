@@ -158,9 +158,14 @@ impl<'a> Contender<'a> {
             && self.remembered.is_none()
     }
 
+    /// Was the pod published as one of its own?
+    pub(crate) fn has(&self, before: PublishedClass<'_>) -> bool {
+        matches!(before, PublishedClass::Policy(scope) if scope.policy.uid == self.uid)
+    }
+
     /// Does it select the pod?
     pub(crate) fn selects(&self, labels: &Labels, before: PublishedClass<'_>) -> bool {
-        let under = matches!(before, PublishedClass::Policy(scope) if scope.policy.uid == self.uid);
+        let under = self.has(before);
         if self.asks_for(labels) {
             return true;
         }

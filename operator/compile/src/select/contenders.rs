@@ -6,11 +6,13 @@ use postern_intent::{Namespace, Uid};
 
 use super::contender::{Contender, FormerSelection};
 use crate::index::Index;
-use crate::snapshot::{RememberedPolicy, RememberedUplink};
+use crate::snapshot::{RememberedPolicy, RememberedUplink, SnapshotPolicy};
 
 /// The contenders of every namespace, the first that selects wins.
 pub(crate) struct Contenders<'a> {
     by_namespace: BTreeMap<Namespace, Vec<Contender<'a>>>,
+    /// The policies of the tier `Baseline`: for pods that would be released otherwise.
+    baselines: BTreeMap<Namespace, Contender<'a>>,
 }
 
 impl<'a> Contenders<'a> {
@@ -19,10 +21,17 @@ impl<'a> Contenders<'a> {
         let mut memory = index.snapshot.memory.policies.clone();
         recall_from_bodies(index, &mut memory);
         let mut by_namespace: BTreeMap<Namespace, Vec<Contender<'a>>> = BTreeMap::new();
+        let mut remembered = |policy: &SnapshotPolicy| {
+            let known = memory.get_mut(&policy.key.namespace);
+            known.and_then(|known| known.remove(&policy.uid))
+        };
+        let baselines = index.baselines.iter().map(|policy| {
+            let contender = Contender::existing(index, policy, remembered(policy));
+            (policy.key.namespace.clone(), contender)
+        });
+        let baselines = baselines.collect();
         for policy in index.policies.values().flat_map(BTreeMap::values) {
-            let remembered = memory
-                .get_mut(&policy.key.namespace)
-                .and_then(|known| known.remove(&policy.uid));
+            let remembered = remembered(policy);
             let list = by_namespace
                 .entry(policy.key.namespace.clone())
                 .or_default();
@@ -43,7 +52,15 @@ impl<'a> Contenders<'a> {
                     .then_with(|| a.uid.cmp(&b.uid))
             });
         }
-        Self { by_namespace }
+        Self {
+            by_namespace,
+            baselines,
+        }
+    }
+
+    /// The policy of the tier `Baseline` for a namespace.
+    pub(crate) fn baseline(&self, namespace: &Namespace) -> Option<&Contender<'a>> {
+        self.baselines.get(namespace)
     }
 
     /// The contenders of a namespace in the order of their rank.
@@ -67,12 +84,14 @@ impl<'a> Contenders<'a> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Contender<'a>> {
-        self.by_namespace.values().flatten()
+        let lists = self.by_namespace.values().flatten();
+        lists.chain(self.baselines.values())
     }
 
     /// All contenders, to decide whether what they selected last still counts.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Contender<'a>> {
-        self.by_namespace.values_mut().flatten()
+        let lists = self.by_namespace.values_mut().flatten();
+        lists.chain(self.baselines.values_mut())
     }
 
     /// Drops policies that went and whose release nothing holds. Those that are held come last: they are there for
@@ -87,7 +106,8 @@ impl<'a> Contenders<'a> {
 
     /// Namespaces with a policy in them.
     pub(crate) fn namespaces(&self) -> BTreeSet<Namespace> {
-        self.by_namespace.keys().cloned().collect()
+        let lists = self.by_namespace.keys();
+        lists.chain(self.baselines.keys()).cloned().collect()
     }
 }
 

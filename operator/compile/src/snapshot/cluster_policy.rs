@@ -1,7 +1,7 @@
 //! Policies of administrators, for many namespaces.
 
 use postern_crds::cluster_egress_policy::Tier;
-use postern_intent::body::AdminRule;
+use postern_intent::body::{AdminRule, Rule};
 
 use super::policy::SpecRefusal;
 use super::selector::ParsedSelector;
@@ -17,5 +17,13 @@ pub struct SnapshotClusterPolicy {
     /// The namespaces whose pods it is about.
     pub namespaces: ParsedSelector,
     /// The rules in their order, or why the policy is refused.
-    pub rules: Result<Vec<AdminRule>, SpecRefusal>,
+    pub rules: Result<ClusterPolicyRules, SpecRefusal>,
+}
+
+/// The rules of one policy of administrators, by its tier.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClusterPolicyRules {
+    Admin(Vec<AdminRule>),
+    /// As in an EgressPolicy: nothing comes after this tier that a rule could leave the decision to.
+    Baseline(Vec<Rule>),
 }

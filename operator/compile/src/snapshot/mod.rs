@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use postern_intent::{ClusterDocument, NodeDocument, NodeName};
 
-pub use cluster_policy::SnapshotClusterPolicy;
+pub use cluster_policy::{ClusterPolicyRules, SnapshotClusterPolicy};
 pub use exit::{
     CredentialFacts, ExitNamespaces, ExitSwitch, ExitTerms, ExternalTerms, SelectedGateway,
     SnapshotExit,

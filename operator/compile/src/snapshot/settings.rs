@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use jiff::SignedDuration;
 use postern_intent::body::{ClusterDns, DEFAULT_NODE_PORTS, EncryptedResolvers, PortSpan};
-use postern_intent::{Address, Prefix};
+use postern_intent::{Address, Namespace, Prefix};
 
 /// Everything that is the same for the whole cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct CompilerSettings {
     pub envelope_budget: usize,
     /// What tenants may ask for.
     pub ceiling: Ceiling,
+    /// Namespaces that the tier `Baseline` is never about: what the cluster itself needs to start and to resolve names.
+    pub exempt_namespaces: BTreeSet<Namespace>,
     /// How many pods may be released without an approval.
     pub gate: GateSettings,
 }
@@ -167,6 +169,10 @@ impl Default for CompilerSettings {
             refresh: SignedDuration::from_hours(1),
             envelope_budget: 700 * 1024,
             ceiling: Ceiling::default(),
+            exempt_namespaces: ["kube-system", "postern-system"]
+                .iter()
+                .filter_map(|name| name.parse().ok())
+                .collect(),
             gate: GateSettings::default(),
         }
     }

@@ -1,20 +1,38 @@
 //! The conditions of a policy of administrators.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postern_crds::cluster_egress_policy::{GovernedPods, NamespaceCounts, Tier};
 use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_intent::body::AdminPolicy;
-use postern_intent::{Namespace, NodeName};
+use postern_intent::{Namespace, NodeName, Uid};
 
+use super::policy_reading::PolicyReading;
 use super::progress::{ConcernedNodes, Progress};
 use super::{Detail, Verdict};
 use crate::assign::PodDecision;
+use crate::baseline;
 use crate::first_names;
 use crate::lower::LoweringContext;
 use crate::resolve::NOT_ACCEPTED;
 use crate::settled::SettledNode;
 use crate::snapshot::{PodNetwork, SnapshotClusterPolicy};
+
+/// What is known of all policies, gathered in one pass over pods and scopes.
+pub(super) struct TierReadings<'a> {
+    namespaces: BTreeMap<&'a Namespace, NamespaceReading<'a>>,
+    /// The nodes whose documents carry rules of a policy, by the policy's name.
+    carried: BTreeMap<&'a str, BTreeMap<&'a NodeName, Progress>>,
+    policies: &'a BTreeMap<Uid, PolicyReading<'a>>,
+}
+
+/// Pods of one namespace as each tier counts them, and the policies that decide about them.
+#[derive(Default)]
+struct NamespaceReading<'a> {
+    admin: GovernedPods,
+    baseline: GovernedPods,
+    policies: BTreeSet<&'a Uid>,
+}
 
 /// What is known of one policy.
 #[derive(Default)]
@@ -22,25 +40,160 @@ struct GovernedNodes<'a> {
     namespaces: NamespaceCounts,
     pods: GovernedPods,
     nodes: ConcernedNodes<'a>,
+    /// Pods whose packets pass the guard by, and their nodes.
+    bypassed: u32,
+    bypassing: BTreeSet<&'a NodeName>,
+    /// Nodes that bind no sources of the pods, or owe cuts of flows.
+    unbinding: BTreeSet<&'a NodeName>,
+    unbound: Option<Reason>,
+    uncut: BTreeSet<&'a NodeName>,
+}
+
+impl<'a> TierReadings<'a> {
+    /// O(pods + scopes and the names of their rules).
+    pub(super) fn new(
+        context: &'a LoweringContext<'_>,
+        settled: &'a BTreeMap<&'a NodeName, SettledNode>,
+        policies: &'a BTreeMap<Uid, PolicyReading<'a>>,
+    ) -> Self {
+        let mut all = Self {
+            namespaces: BTreeMap::new(),
+            carried: BTreeMap::new(),
+            policies,
+        };
+        for pod in context.index.pods.values().flatten() {
+            if pod.attachment == PodNetwork::Host {
+                let of_namespace = all.namespaces.entry(&pod.namespace).or_default();
+                of_namespace.admin.unenforceable += 1;
+                of_namespace.baseline.unenforceable += 1;
+            }
+        }
+        for one in context.assignment.by_node.values().flatten() {
+            let baseline = baseline::uid(&one.pod.namespace);
+            let of_namespace = all.namespaces.entry(&one.pod.namespace).or_default();
+            of_namespace.add(&one.decision, baseline.as_ref());
+        }
+        for (node, of_node) in settled {
+            for scope in &of_node.document.firewall {
+                let progress = Progress::of_scope(context, of_node, node, scope);
+                let admin = scope.terms.admin.iter().map(|rules| &rules.name[..]);
+                for policy in admin.chain(baseline::baseline_policies(scope)) {
+                    let nodes = all.carried.entry(policy).or_default();
+                    nodes
+                        .entry(node)
+                        .and_modify(|all| *all = all.and(progress))
+                        .or_insert(progress);
+                }
+            }
+        }
+        all
+    }
+
+    fn of(
+        &self,
+        context: &LoweringContext<'_>,
+        policy: &SnapshotClusterPolicy,
+    ) -> GovernedNodes<'a> {
+        let mut seen = GovernedNodes::default();
+        for namespace in context.index.namespaces.values() {
+            let is_subject = match policy.tier {
+                Tier::Admin => policy.namespaces.matches(&namespace.labels),
+                Tier::Baseline => {
+                    baseline::is_subject(&context.index.snapshot.settings, policy, namespace)
+                }
+            };
+            if !is_subject {
+                continue;
+            }
+            seen.namespaces.selected += 1;
+            let Some(reading) = self.namespaces.get(&namespace.name) else {
+                continue;
+            };
+            let baseline = baseline::uid(&namespace.name);
+            let pods = match policy.tier {
+                Tier::Admin => reading.admin,
+                Tier::Baseline => reading.baseline,
+            };
+            seen.add_pods(pods);
+            let deciding = reading.policies.iter().copied();
+            let deciding = deciding
+                .filter(|uid| policy.tier == Tier::Admin || Some(*uid) == baseline.as_ref());
+            for reading in deciding.filter_map(|uid| self.policies.get(uid)) {
+                seen.add_faults(reading);
+            }
+        }
+        for (node, progress) in self.carried.get(&policy.name[..]).into_iter().flatten() {
+            seen.nodes.add(node, *progress);
+        }
+        seen
+    }
+}
+
+impl<'a> NamespaceReading<'a> {
+    fn add(&mut self, decision: &'a PodDecision, baseline: Option<&Uid>) {
+        let is_baseline = matches!(decision, PodDecision::Policy(uid) if Some(uid) == baseline);
+        self.admin.selected += 1;
+        match decision {
+            PodDecision::Policy(uid) => {
+                self.admin.governed += 1;
+                self.policies.insert(uid);
+            }
+            PodDecision::Refused(_) | PodDecision::Blocked(_) => self.admin.blocked += 1,
+            PodDecision::Released => self.admin.ungoverned += 1,
+        }
+        match decision {
+            PodDecision::Policy(_) if is_baseline => self.baseline.governed += 1,
+            // An EgressPolicy decides.
+            PodDecision::Policy(_) | PodDecision::Refused(_) => return,
+            PodDecision::Blocked(_) => self.baseline.blocked += 1,
+            PodDecision::Released => self.baseline.ungoverned += 1,
+        }
+        self.baseline.selected += 1;
+    }
+}
+
+impl<'a> GovernedNodes<'a> {
+    fn add_pods(&mut self, pods: GovernedPods) {
+        let GovernedPods {
+            selected,
+            governed,
+            blocked,
+            ungoverned,
+            unenforceable,
+        } = pods;
+        self.pods.selected += selected;
+        self.pods.governed += governed;
+        self.pods.blocked += blocked;
+        self.pods.ungoverned += ungoverned;
+        self.pods.unenforceable += unenforceable;
+    }
+
+    fn add_faults(&mut self, reading: &PolicyReading<'a>) {
+        self.bypassed += reading.bypassed;
+        self.bypassing.extend(&reading.bypassing);
+        self.unbinding.extend(&reading.unbinding);
+        self.unbound = self.unbound.or(reading.unbound);
+        self.uncut.extend(&reading.uncut);
+    }
 }
 
 /// The verdict on one policy.
 pub(super) fn verdict(
     context: &LoweringContext<'_>,
-    settled: &BTreeMap<&NodeName, SettledNode>,
+    readings: &TierReadings<'_>,
     policy: &SnapshotClusterPolicy,
 ) -> Verdict {
-    let seen = look(context, settled, policy);
-    let mut conditions = vec![accepted(context, policy)];
-    if policy.tier == Tier::Admin {
-        conditions.extend([programmed(policy, &seen), fully_enforced(&seen)]);
-    }
+    let seen = readings.of(context, policy);
     Verdict {
         kind: "ClusterEgressPolicy",
         namespace: None,
         name: policy.name.clone(),
         generation: Some(policy.generation),
-        conditions,
+        conditions: vec![
+            accepted(context, &seen, policy),
+            programmed(policy, &seen),
+            fully_enforced(&seen),
+        ],
         detail: Detail::ClusterPolicy {
             namespaces: seen.namespaces,
             pods: seen.pods,
@@ -49,7 +202,11 @@ pub(super) fn verdict(
     }
 }
 
-fn accepted(context: &LoweringContext<'_>, policy: &SnapshotClusterPolicy) -> Finding {
+fn accepted(
+    context: &LoweringContext<'_>,
+    seen: &GovernedNodes<'_>,
+    policy: &SnapshotClusterPolicy,
+) -> Finding {
     let kind = ConditionType::Accepted;
     let Err(refusal) = &policy.rules else {
         let message = match equals(context, policy) {
@@ -62,6 +219,9 @@ fn accepted(context: &LoweringContext<'_>, policy: &SnapshotClusterPolicy) -> Fi
         return Finding::yes(kind, Reason::Accepted, message);
     };
     let effect = match context.admin.in_force(&policy.name) {
+        None if seen.nodes.counts.desired > 0 => {
+            "the rules of before stay in force for the namespaces that have them".to_owned()
+        }
         None => "nothing is in force".to_owned(),
         Some(rules) if !is_denial(rules) => {
             format!("generation {} stays in force", rules.generation)
@@ -97,48 +257,6 @@ fn equals(context: &LoweringContext<'_>, policy: &SnapshotClusterPolicy) -> Stri
     first_names(others)
 }
 
-fn look<'a>(
-    context: &LoweringContext<'_>,
-    settled: &BTreeMap<&'a NodeName, SettledNode>,
-    policy: &SnapshotClusterPolicy,
-) -> GovernedNodes<'a> {
-    let mut seen = GovernedNodes::default();
-    let is_subject = |namespace: &Namespace| {
-        let found = context.index.namespaces.get(namespace);
-        found.is_some_and(|found| policy.namespaces.matches(&found.labels))
-    };
-    let namespaces = context.index.namespaces.keys();
-    let selected = namespaces.filter(|namespace| is_subject(namespace)).count();
-    seen.namespaces.selected = u32::try_from(selected).unwrap_or(u32::MAX);
-    for pod in context.index.pods.values().flatten() {
-        if is_subject(&pod.namespace) && pod.attachment == PodNetwork::Host {
-            seen.pods.unenforceable += 1;
-        }
-    }
-    let assigned = context.assignment.by_node.values().flatten();
-    for one in assigned.filter(|one| is_subject(&one.pod.namespace)) {
-        seen.pods.selected += 1;
-        match &one.decision {
-            PodDecision::Policy(_) => seen.pods.governed += 1,
-            PodDecision::Refused(_) | PodDecision::Blocked(_) => seen.pods.blocked += 1,
-            PodDecision::Released => seen.pods.ungoverned += 1,
-        }
-    }
-    for (node, of_node) in settled {
-        let scopes = of_node.document.firewall.iter();
-        let mut scopes = scopes.filter(|scope| {
-            let mut rules = scope.terms.admin.iter();
-            rules.any(|rules| rules.name == policy.name)
-        });
-        let progress = |scope| Progress::of_scope(context, of_node, node, scope);
-        if let Some(first) = scopes.next() {
-            let all = scopes.fold(progress(first), |all, scope| all.and(progress(scope)));
-            seen.nodes.add(node, all);
-        }
-    }
-    seen
-}
-
 fn programmed(policy: &SnapshotClusterPolicy, seen: &GovernedNodes<'_>) -> Finding {
     let kind = ConditionType::Programmed;
     let message = seen.nodes.sentence("nodes");
@@ -159,8 +277,8 @@ fn programmed(policy: &SnapshotClusterPolicy, seen: &GovernedNodes<'_>) -> Findi
     }
 }
 
-/// The rules are asked for no pod that leaves by the node's own way: the administrator reads it here, and nobody takes an
-/// allowance or a denial for more than it is.
+/// Whether every pod of the subject has the rules in front of it. Pods that leave by the node's own way have not: the condition says so,
+/// because the policy would be read as a promise about them.
 fn fully_enforced(seen: &GovernedNodes<'_>) -> Finding {
     let kind = ConditionType::FullyEnforced;
     let pods = &seen.pods;
@@ -171,6 +289,27 @@ fn fully_enforced(seen: &GovernedNodes<'_>) -> Finding {
             pods.ungoverned, pods.selected
         );
         return Finding::no(kind, Reason::Ungoverned, message);
+    }
+    if seen.bypassed > 0 {
+        let message = format!(
+            "the guard does not see the packets of {} pods, on {}; see the node's report",
+            seen.bypassed,
+            first_names(&seen.bypassing)
+        );
+        return Finding::no(kind, Reason::DataplaneBypassed, message);
+    }
+    if let Some(reason) = seen.unbound {
+        let message = format!("sources are not bound on {}", first_names(&seen.unbinding));
+        return Finding::no(kind, reason, message);
+    }
+    if !seen.uncut.is_empty() {
+        let reason = Reason::FlowsNotCut;
+        let nodes = first_names(&seen.uncut);
+        return Finding::no(
+            kind,
+            reason,
+            format!("{} Nodes: {nodes}.", reason.sentence()),
+        );
     }
     if pods.unenforceable > 0 {
         let message = format!("{} pods use the host network", pods.unenforceable);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use postern_intent::NodeName;
 
+use super::cluster_policy::TierReadings;
 use super::{Verdict, cluster_policy, exit, isolation, node, policy, policy_reading};
 use crate::gate::ReleaseGate;
 use crate::lower::LoweringContext;
@@ -23,16 +24,17 @@ pub(crate) fn verdicts(
         .values()
         .map(|exit| exit::verdict(context, settled, exit));
     let policies = context.index.policies.values().flat_map(BTreeMap::values);
-    let mut seen = policy_reading::look(context, settled);
+    let seen = policy_reading::look(context, settled);
     let policies = policies.map(|policy| {
-        let seen = seen.remove(&policy.uid).unwrap_or_default();
+        let seen = seen.get(&policy.uid).cloned().unwrap_or_default();
         policy::verdict(context, gate, settled, seen, policy)
     });
+    let readings = TierReadings::new(context, settled, &seen);
     let mut tiers: Vec<_> = context.index.snapshot.cluster_policies.iter().collect();
     tiers.sort_by_key(|one| &one.name);
     let tiers = tiers
         .into_iter()
-        .map(|one| cluster_policy::verdict(context, settled, one));
+        .map(|one| cluster_policy::verdict(context, &readings, one));
     let nodes = settled
         .iter()
         .map(|(node, of_node)| node::verdict(context, settled, cluster, (node, of_node)));

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on has failed, also in a function that tests share; stories are files"
 )]
 
+mod baseline;
 mod changes;
 mod egress;
 mod external;

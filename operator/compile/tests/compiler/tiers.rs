@@ -85,11 +85,11 @@ fn a_refused_update_takes_no_rule_from_a_namespace_and_changes_no_order() {
     let denying = carried(&world);
     assert!(!denying.is_empty());
     let rule = |to| json!([{"name": "range", "action": "Allow", "to": [to]}]);
-    let cidr = json!({"cidr": "198.51.100.0/24"});
+    let passing = json!([{"action": "Pass", "to": [{"cidr": "198.51.100.0/24"}]}]);
     let name = json!({"fqdn": "example.org"});
     let nowhere = json!({"namespaces": {"matchLabels": {"no": "such"}}});
     for spec in [
-        json!({"tier": "Baseline", "priority": 10, "subject": {"namespaces": {}}, "rules": rule(&cidr)}),
+        json!({"tier": "Baseline", "priority": 10, "subject": {"namespaces": {}}, "rules": passing}),
         json!({"tier": "Admin", "priority": 10, "subject": nowhere, "rules": rule(&name)}),
         json!({"tier": "Admin", "priority": 900, "subject": {"namespaces": {}}, "rules": rule(&name)}),
     ] {

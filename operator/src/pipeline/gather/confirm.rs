@@ -10,12 +10,12 @@ use kube::api::ListParams;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 use postern_apiserver::{ApiError, ApiVerb, Failure, within};
-use postern_compile::intake;
 use postern_compile::snapshot::{
     CompilerMemory, Definitions, Labels, Lifecycle, SnapshotNamespace,
 };
+use postern_compile::{baseline_of, baseline_policies, intake};
 use postern_crds::cluster_egress_policy::Tier;
-use postern_intent::NodeDocument;
+use postern_intent::{NodeDocument, Uid};
 
 use super::definition::PolicyDefinition;
 use super::inputs::ClusterInputs;
@@ -42,11 +42,15 @@ pub(super) fn is_doubtful(inputs: &ClusterInputs, memory: &CompilerMemory) -> bo
         .iter()
         .map(|policy| (&policy.uid, policy))
         .collect();
+    let namespaces = inputs.namespaces.iter();
+    let baselines: BTreeSet<Uid> = namespaces
+        .filter_map(|one| baseline_of(&inputs.settings, &inputs.cluster_policies, one))
+        .collect();
     let gone = memory
         .policies
         .values()
         .flat_map(BTreeMap::keys)
-        .any(|uid| !there.contains_key(uid));
+        .any(|uid| !there.contains_key(uid) && !baselines.contains(uid));
     let denying = |name: &postern_intent::Namespace| {
         inputs
             .namespaces
@@ -61,12 +65,18 @@ pub(super) fn lacks_administrators<'a>(
     published: impl Iterator<Item = &'a NodeDocument>,
     inputs: &ClusterInputs,
 ) -> bool {
-    let admin = inputs.cluster_policies.iter();
-    let admin = admin.filter(|policy| policy.tier == Tier::Admin);
-    let there: BTreeSet<&str> = admin.map(|policy| policy.name.as_str()).collect();
-    let scopes = published.flat_map(|document| &document.firewall);
-    let mut carried = scopes.flat_map(|scope| &scope.terms.admin);
-    carried.any(|policy| !there.contains(policy.name.as_str()))
+    let there = |tier| -> BTreeSet<&str> {
+        let policies = inputs.cluster_policies.iter();
+        let of_tier = policies.filter(|policy| policy.tier == tier);
+        of_tier.map(|policy| policy.name.as_str()).collect()
+    };
+    let (admin, baseline) = (there(Tier::Admin), there(Tier::Baseline));
+    let mut scopes = published.flat_map(|document| &document.firewall);
+    scopes.any(|scope| {
+        let mut carried = scope.terms.admin.iter();
+        carried.any(|policy| !admin.contains(policy.name.as_str()))
+            || !baseline_policies(scope).is_subset(&baseline)
+    })
 }
 
 /// Whether the definition of policies of administrators is there, as the API server has it.

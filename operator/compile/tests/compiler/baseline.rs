@@ -1,0 +1,204 @@
+//! The tier `Baseline`: it takes the place of a release, and of nothing that is tighter.
+
+use postern_compile::gate::ApprovalCause;
+use postern_compile::snapshot::Definitions;
+use postern_intent::BASELINE;
+use postern_intent::body::{Class, Scope, TermsDnsMode};
+use serde_json::{Value, json};
+
+use super::changes::start;
+use super::world::World;
+
+/// More pods than the gate lets go by itself.
+const MANY: usize = 40;
+
+/// Many pods in a namespace of their own.
+fn shop() -> World {
+    let mut world = start();
+    for number in 0..MANY {
+        world.add_pod("shop", &format!("till-{number}"), "node0", number + 1);
+    }
+    world
+}
+
+fn administrators(world: &mut World, name: &str, priority: i32, rules: &Value) {
+    let object = json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "ClusterEgressPolicy",
+        "metadata": {"name": name},
+        "spec": {"tier": "Baseline", "priority": priority, "subject": {"namespaces": {}}, "rules": rules},
+    });
+    world.apply_cluster_policy(serde_json::from_value(object).expect("a ClusterEgressPolicy"));
+}
+
+fn mail() -> Value {
+    json!([{"name": "mail", "action": "Deny", "ports": [{"protocol": "TCP", "port": 25}]}])
+}
+
+fn tenant(world: &mut World) {
+    let object = json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "EgressPolicy",
+        "metadata": {"namespace": "shop", "name": "all"},
+        "spec": {"podSelector": {}, "defaultAction": "Allow",
+            "route": {"type": "Exit", "exitNodes": [{"name": "e1"}]}},
+    });
+    world.apply_policy(serde_json::from_value(object).expect("an EgressPolicy"));
+}
+
+fn denies(world: &mut World, denies: bool) {
+    let namespace = world.namespaces.get_mut("shop").expect("a namespace");
+    let label = "postern.dev/egress-default".to_owned();
+    match denies {
+        true => namespace.labels.insert(label, "deny".to_owned()),
+        false => namespace.labels.remove(&label),
+    };
+}
+
+/// How many pods of the namespace are in the scope of this policy.
+fn under(world: &World, policy: &str) -> usize {
+    let pods = world.previous.values().flat_map(|body| &body.pods);
+    let classes = pods.filter(|pod| pod.namespace.as_str() == "shop");
+    let prefix = format!("shop/{policy}@");
+    let of = |class: &Class| matches!(class, Class::Policy { scope } if scope.as_str().starts_with(&prefix));
+    classes.filter(|pod| of(&pod.class)).count()
+}
+
+fn scope(world: &World) -> &Scope {
+    let mut scopes = world.previous.values().flat_map(|body| &body.firewall);
+    let of_shop =
+        |scope: &&Scope| scope.policy.name == BASELINE && scope.id.as_str().starts_with("shop/");
+    scopes.find(of_shop).expect("a scope of the tier")
+}
+
+fn rules(world: &World) -> Vec<String> {
+    let rules = scope(world).terms.rules.iter();
+    rules.map(|rule| rule.name.clone()).collect()
+}
+
+#[test]
+fn pods_without_a_policy_have_the_rules_in_the_order_of_the_policies_and_go_with_the_last_one() {
+    let mut world = shop();
+    world.add_pod("kube-system", "dns", "node0", 99);
+    administrators(
+        &mut world,
+        "late",
+        20,
+        &json!([{"action": "Allow", "to": [{"fqdn": "example.org"}]}]),
+    );
+    administrators(&mut world, "early", 10, &mail());
+    world.compile();
+    assert_eq!(under(&world, BASELINE), MANY);
+    assert_eq!(rules(&world), ["early/mail", "late/0"]);
+    assert_eq!(scope(&world).terms.dns.mode, TermsDnsMode::Filter);
+    assert_eq!(world.released("kube-system"), 1, "it is exempt");
+    let remembered = world.memory.clone();
+    world.compile();
+    assert_eq!(world.memory, remembered, "nothing changes by itself");
+
+    world.cluster_policies.remove("late");
+    world.compile();
+    assert_eq!(rules(&world), ["early/mail"]);
+    assert_eq!(scope(&world).terms.dns.mode, TermsDnsMode::Forward);
+
+    world.cluster_policies.clear();
+    let compilation = world.compile();
+    assert_eq!(world.released("shop"), 0, "so many wait for a person");
+    let held: Vec<_> = compilation
+        .held
+        .iter()
+        .filter(|one| one.subject.to_string().contains("shop"))
+        .cloned()
+        .collect();
+    assert_eq!(held.len(), 1, "{:?}", compilation.held);
+    assert_eq!(rules(&world), ["early/mail"], "the last ones stay in force");
+    world.approve(held.iter());
+    world.compile();
+    assert_eq!(world.released("shop"), MANY);
+}
+
+#[test]
+fn what_a_policy_or_a_label_held_is_let_go_to_the_tier_as_it_would_be_released() {
+    for hold in [
+        (|world: &mut World| tenant(world)) as fn(&mut World),
+        |world| denies(world, true),
+    ] {
+        let mut world = shop();
+        administrators(&mut world, "company", 0, &mail());
+        hold(&mut world);
+        world.compile();
+        assert_eq!(
+            under(&world, BASELINE),
+            0,
+            "the tier has no pod of another one"
+        );
+
+        world.policies.clear();
+        denies(&mut world, false);
+        let held = world.compile().held;
+        assert_eq!(under(&world, BASELINE), 0, "so many wait for a person");
+        assert_eq!(world.released("shop"), 0);
+        world.approve(held.iter());
+        world.compile();
+        assert_eq!(under(&world, BASELINE), MANY);
+    }
+}
+
+#[test]
+fn a_policy_that_selects_a_pod_or_a_label_that_denies_takes_it_from_the_tier_at_once() {
+    let mut world = shop();
+    administrators(&mut world, "company", 0, &mail());
+    world.compile();
+    tenant(&mut world);
+    let compilation = world.compile();
+    assert_eq!(under(&world, "all"), MANY);
+    let verdicts = compilation.verdicts.iter();
+    let of_tenant: Vec<_> = verdicts
+        .filter(|one| one.kind == "EgressPolicy" && one.name == "all")
+        .collect();
+    assert!(
+        !format!("{of_tenant:?}").contains(BASELINE),
+        "the tier is no other policy"
+    );
+    assert!(
+        !compilation.verdicts.iter().any(|one| one.name == BASELINE),
+        "it is no object"
+    );
+
+    let mut world = shop();
+    administrators(&mut world, "company", 0, &mail());
+    world.compile();
+    denies(&mut world, true);
+    world.compile();
+    assert_eq!((under(&world, BASELINE), world.released("shop")), (0, 0));
+}
+
+#[test]
+fn rules_stay_while_their_definition_goes_and_when_an_update_is_refused() {
+    let mut world = shop();
+    administrators(&mut world, "company", 0, &mail());
+    world.compile();
+    world.cluster_policies.clear();
+    world.admin_definition = Definitions::Terminating;
+    let held = world.compile().held;
+    assert!(
+        held.iter()
+            .all(|one| one.cause != ApprovalCause::PolicyDeleted),
+        "{held:?}"
+    );
+    assert_eq!(rules(&world), ["company/mail"], "nobody decided about them");
+    world.admin_definition = Definitions::Serving;
+
+    let refused = json!([{"action": "Pass", "to": [{"cidr": "0.0.0.0/0"}]}]);
+    administrators(&mut world, "company", 0, &refused);
+    administrators(&mut world, "wrong", 1, &refused);
+    world.compile();
+    assert_eq!(rules(&world), ["company/mail"]);
+
+    let mut world = shop();
+    administrators(&mut world, "wrong", 0, &refused);
+    world.compile();
+    assert_eq!(
+        world.released("shop"),
+        MANY,
+        "what was never in force takes nothing from them"
+    );
+}
