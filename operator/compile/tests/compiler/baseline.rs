@@ -1,5 +1,7 @@
 //! The tier `Baseline`: it takes the place of a release, and of nothing that is tighter.
 
+use std::collections::BTreeMap;
+
 use postern_compile::gate::ApprovalCause;
 use postern_compile::snapshot::Definitions;
 use postern_intent::BASELINE;
@@ -44,13 +46,15 @@ fn tenant(world: &mut World) {
     world.apply_policy(serde_json::from_value(object).expect("an EgressPolicy"));
 }
 
-fn denies(world: &mut World, denies: bool) {
-    let namespace = world.namespaces.get_mut("shop").expect("a namespace");
-    let label = "postern.dev/egress-default".to_owned();
-    match denies {
-        true => namespace.labels.insert(label, "deny".to_owned()),
-        false => namespace.labels.remove(&label),
-    };
+const DENY: &str = "postern.dev/egress-default";
+
+fn labels(world: &mut World) -> &mut BTreeMap<String, String> {
+    let namespace = world.namespaces.get_mut("shop");
+    &mut namespace.expect("a namespace").labels
+}
+
+fn deny(world: &mut World) {
+    labels(world).insert(DENY.to_owned(), "deny".to_owned());
 }
 
 /// How many pods of the namespace are in the scope of this policy.
@@ -117,10 +121,7 @@ fn pods_without_a_policy_have_the_rules_in_the_order_of_the_policies_and_go_with
 
 #[test]
 fn what_a_policy_or_a_label_held_is_let_go_to_the_tier_as_it_would_be_released() {
-    for hold in [
-        (|world: &mut World| tenant(world)) as fn(&mut World),
-        |world| denies(world, true),
-    ] {
+    for hold in [tenant as fn(&mut World), deny] {
         let mut world = shop();
         administrators(&mut world, "company", 0, &mail());
         hold(&mut world);
@@ -132,7 +133,7 @@ fn what_a_policy_or_a_label_held_is_let_go_to_the_tier_as_it_would_be_released()
         );
 
         world.policies.clear();
-        denies(&mut world, false);
+        labels(&mut world).remove(DENY);
         let held = world.compile().held;
         assert_eq!(under(&world, BASELINE), 0, "so many wait for a person");
         assert_eq!(world.released("shop"), 0);
@@ -166,7 +167,7 @@ fn a_policy_that_selects_a_pod_or_a_label_that_denies_takes_it_from_the_tier_at_
     let mut world = shop();
     administrators(&mut world, "company", 0, &mail());
     world.compile();
-    denies(&mut world, true);
+    deny(&mut world);
     world.compile();
     assert_eq!((under(&world, BASELINE), world.released("shop")), (0, 0));
 }
