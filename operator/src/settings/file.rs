@@ -92,7 +92,11 @@ pub fn parse(text: &str) -> Result<CompilerSettings, SettingsError> {
 fn settings(written: SettingsFile) -> CompilerSettings {
     // Taken apart by name: a field of the compiler's settings that this file does not know would not compile.
     let default = CompilerSettings::default();
+    let general = ceiling(&written.ceiling, &default.ceiling);
+    let ceilings = written.namespace_ceilings.iter();
+    let ceilings = ceilings.map(|(namespace, own)| (namespace.clone(), ceiling(own, &general)));
     CompilerSettings {
+        ceilings: ceilings.collect(),
         pod_ranges: written.pod_ranges,
         node_ranges: written.node_ranges,
         service_ranges: written.service_ranges,
@@ -122,7 +126,7 @@ fn settings(written: SettingsFile) -> CompilerSettings {
         validity: written.validity.unwrap_or(default.validity),
         refresh: written.refresh.unwrap_or(default.refresh),
         envelope_budget: written.envelope_budget.unwrap_or(default.envelope_budget),
-        ceiling: ceiling(&written.ceiling, &default.ceiling),
+        ceiling: general,
         exempt_namespaces: written
             .exempt_namespaces
             .unwrap_or(default.exempt_namespaces),
@@ -195,7 +199,7 @@ fn check(settings: &CompilerSettings) -> Result<(), SettingsError> {
 
 #[cfg(test)]
 mod tests {
-    use postern_compile::snapshot::CompilerSettings;
+    use postern_compile::snapshot::{CompilerSettings, Permission};
 
     use super::parse;
 
@@ -223,6 +227,8 @@ validity: 2h
 refresh: 10m
 envelopeBudget: 1000
 ceiling: {lan: Withheld, specialUse: Withheld, upstreams: Withheld, failOpen: Withheld, nodeUplink: Withheld, observe: Withheld, priority: 7}
+namespaceCeilings: {crawlers: {priority: 9, lan: Granted}}
+exemptNamespaces: [infra]
 gate: {pods: 1, percent: 2, window: 3m}
 ";
         let read = parse(text).expect("settings");
@@ -230,6 +236,15 @@ gate: {pods: 1, percent: 2, window: 3m}
         assert_ne!(read.tunnels, default.tunnels);
         assert_ne!(read.ceiling, default.ceiling);
         assert_ne!(read.gate, default.gate);
+        let own = read.ceiling_of(&"crawlers".parse().expect("a namespace"));
+        let general = &read.ceiling;
+        assert_eq!((own.priority, own.lan), (9, Permission::Granted));
+        assert_eq!(own.observe, Permission::Withheld, "as for all others");
+        assert_eq!(
+            read.ceiling_of(&"office".parse().expect("a namespace")),
+            general
+        );
+        assert_eq!(read.exempt_namespaces.len(), 1);
         assert_eq!((read.pod_ranges.len(), read.node_ranges.len()), (1, 1));
         let resolvers = &read.encrypted_resolvers;
         assert_eq!((resolvers.names.len(), resolvers.addresses.len()), (1, 1));

@@ -139,6 +139,8 @@ fn defaults() -> Value {
         refresh,
         envelope_budget,
         ceiling,
+        // Nobody has one by default.
+        ceilings: _,
         exempt_namespaces,
         gate,
     } = CompilerSettings::default();
@@ -173,6 +175,7 @@ fn defaults() -> Value {
             "observe": permission(ceiling.observe),
             "priority": ceiling.priority,
         },
+        "namespaceCeilings": {},
         "exemptNamespaces": exempt_namespaces,
         "gate": {"pods": gate.pods, "percent": gate.percent, "window": format!("{:#}", gate.window)},
     })

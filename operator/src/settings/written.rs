@@ -1,6 +1,6 @@
 //! The keys of the file, with what the generated reference says about each. Unknown keys are refused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use jiff::SignedDuration;
@@ -67,6 +67,10 @@ pub(super) struct SettingsFile {
 
     /// What the policies of tenants may ask for. One that asks for more is refused as `NotPermitted`.
     pub(super) ceiling: WrittenCeiling,
+
+    /// Ceilings of single namespaces, by their names. A key that is not written there is as in `ceiling`.
+    #[schemars(with = "BTreeMap<String, WrittenCeiling>")]
+    pub(super) namespace_ceilings: BTreeMap<Namespace, WrittenCeiling>,
 
     /// Namespaces that no ClusterEgressPolicy of tier Baseline is about, whatever its subject says. What is written here replaces the
     /// default; name the namespaces of the cluster's own services and of Postern, whose pods must start while no operator runs.

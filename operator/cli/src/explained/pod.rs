@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use postern_compile::explain::{ConsideredPolicy, PolicyEffect, explain};
 use postern_compile::intake;
 use postern_compile::snapshot::{
-    Ceiling, CompilerMemory, CompilerSettings, Definitions, PodNetwork, Snapshot, SnapshotPod,
+    CompilerMemory, CompilerSettings, Definitions, PodNetwork, Snapshot, SnapshotPod,
 };
 use postern_crds::EgressPolicy;
 use postern_crds::conditions::{ConditionStatus, ConditionType, Reason, find};
@@ -132,7 +132,7 @@ fn snapshot(view: &PodView, pod: &SnapshotPod, now: Timestamp) -> (Snapshot, Vec
     let (mut policies, mut missed) = (Vec::new(), Vec::new());
     for policy in &view.policies {
         let read = match policy {
-            Ok(policy) => intake::policy(policy, &Ceiling::default()).map_err(|error| {
+            Ok(policy) => intake::policy(policy, &CompilerSettings::default()).map_err(|error| {
                 let name = policy.metadata.name.clone().unwrap_or_default();
                 format!("EgressPolicy {name} is not understood: {error}")
             }),

@@ -97,7 +97,7 @@ impl FileInputs {
         let policies = objects
             .policies
             .iter()
-            .map(|object| intake::policy(object, &settings.ceiling));
+            .map(|object| intake::policy(object, &settings));
         let tiers = objects.cluster_policies.iter().map(intake::cluster_policy);
         let credentials = objects.credentials;
         let snapshot = Snapshot {

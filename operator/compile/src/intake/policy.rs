@@ -19,8 +19,8 @@ use super::exit::{lan, prefix};
 use super::invalid;
 use super::name;
 use crate::snapshot::{
-    Ceiling, ParsedSelector, Permission, PolicyKey, PolicyRoute, PolicyTerms, SnapshotPolicy,
-    SpecRefusal,
+    Ceiling, CompilerSettings, ParsedSelector, Permission, PolicyKey, PolicyRoute, PolicyTerms,
+    SnapshotPolicy, SpecRefusal,
 };
 
 /// What a rule without `to` is about.
@@ -36,9 +36,14 @@ const DNS_PORT: u16 = 53;
 ///
 /// # Errors
 /// [`IntakeError`] if it has no usable name, namespace or UID. Everything else is a refusal in [`SnapshotPolicy::terms`].
-pub fn policy(object: &EgressPolicy, ceiling: &Ceiling) -> Result<SnapshotPolicy, IntakeError> {
+pub fn policy(
+    object: &EgressPolicy,
+    settings: &CompilerSettings,
+) -> Result<SnapshotPolicy, IntakeError> {
     let reader = Reader::new("EgressPolicy", &object.metadata);
     let name: postern_intent::PodName = reader.name()?;
+    let namespace = reader.namespace()?;
+    let ceiling = settings.ceiling_of(&namespace);
     let selector = ParsedSelector::try_from(object.spec.pod_selector.clone());
     let mut terms = terms(object).and_then(|terms| permitted(object, terms, ceiling));
     if let Err(error) = &selector {
@@ -46,7 +51,7 @@ pub fn policy(object: &EgressPolicy, ceiling: &Ceiling) -> Result<SnapshotPolicy
     }
     Ok(SnapshotPolicy {
         key: PolicyKey {
-            namespace: reader.namespace()?,
+            namespace,
             name: name.into(),
         },
         uid: reader.uid()?,

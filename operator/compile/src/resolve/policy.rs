@@ -14,7 +14,7 @@ use super::exit::{ExitState, ExitUsers, ResolvedExits};
 use crate::baseline::is_baseline;
 use crate::index::Index;
 use crate::select::{Contender, Contenders};
-use crate::snapshot::{CompilerSettings, ExitNamespaces, Permission, PolicyRoute};
+use crate::snapshot::{Ceiling, CompilerSettings, ExitNamespaces, Permission, PolicyRoute};
 
 /// The plan of every contender, by the policy's UID.
 pub(crate) struct PolicyPlans {
@@ -114,9 +114,13 @@ fn plan(index: &Index<'_>, exits: &ResolvedExits<'_>, one: &Contender<'_>) -> Po
             policy: reference(last_good.policy.generation),
             way: standing_path(index, exits, one, last_good),
             // The exit's half of the LAN permission is checked again when the scope is lowered.
-            terms: within(&index.snapshot.settings, last_good.terms.clone()),
+            terms: within(
+                &index.snapshot.settings,
+                &one.key.namespace,
+                last_good.terms.clone(),
+            ),
             // A ceiling that is withheld closes also what was accepted before.
-            failure: match index.snapshot.settings.ceiling.fail_open {
+            failure: match ceiling(index, one).fail_open {
                 Permission::Granted => last_good.failure,
                 Permission::Withheld => ScopeFailureMode::Closed,
             },
@@ -132,9 +136,13 @@ fn plan(index: &Index<'_>, exits: &ResolvedExits<'_>, one: &Contender<'_>) -> Po
     }
 }
 
+fn ceiling<'a>(index: &'a Index<'_>, one: &Contender<'_>) -> &'a Ceiling {
+    index.snapshot.settings.ceiling_of(&one.key.namespace)
+}
+
 /// The terms of before without what the administrator withholds now.
-fn within(settings: &CompilerSettings, mut terms: Terms) -> Terms {
-    let ceiling = &settings.ceiling;
+fn within(settings: &CompilerSettings, namespace: &Namespace, mut terms: Terms) -> Terms {
+    let ceiling = settings.ceiling_of(namespace);
     if ceiling.lan == Permission::Withheld {
         terms.lan = Access::Deny;
         // A rule without destinations means every one: one that loses its last goes as a whole.
@@ -192,7 +200,7 @@ fn standing_path(
         }
     };
     let route = one.route.clone().unwrap_or_else(published);
-    match (&route, index.snapshot.settings.ceiling.node_uplink) {
+    match (&route, ceiling(index, one).node_uplink) {
         (PolicyRoute::NodeUplink, Permission::Withheld) => {
             PlannedPath::Blocked(BlockedReason::PolicyRefused)
         }

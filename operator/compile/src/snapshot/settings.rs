@@ -1,6 +1,6 @@
 //! What the administrator decides.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
@@ -32,8 +32,10 @@ pub struct CompilerSettings {
     pub refresh: SignedDuration,
     /// The largest envelope, in bytes of its JSON.
     pub envelope_budget: usize,
-    /// What tenants may ask for.
+    /// What tenants may ask for in a namespace that has no ceiling of its own.
     pub ceiling: Ceiling,
+    /// What tenants of these namespaces may ask for.
+    pub ceilings: BTreeMap<Namespace, Ceiling>,
     /// Namespaces that the tier `Baseline` is never about: what the cluster itself needs to start and to resolve names.
     pub exempt_namespaces: BTreeSet<Namespace>,
     /// How many pods may be released without an approval.
@@ -145,6 +147,12 @@ fn resolver_lines(text: &str) -> impl Iterator<Item = &str> {
 }
 
 impl CompilerSettings {
+    /// What tenants of the namespace may ask for.
+    #[must_use]
+    pub fn ceiling_of(&self, namespace: &Namespace) -> &Ceiling {
+        self.ceilings.get(namespace).unwrap_or(&self.ceiling)
+    }
+
     /// May the address be a node's? Node objects are the kubelets': an address outside of the node ranges counts for nothing,
     /// where there are any.
     #[must_use]
@@ -169,6 +177,7 @@ impl Default for CompilerSettings {
             refresh: SignedDuration::from_hours(1),
             envelope_budget: 700 * 1024,
             ceiling: Ceiling::default(),
+            ceilings: BTreeMap::new(),
             exempt_namespaces: ["kube-system", "postern-system"]
                 .iter()
                 .filter_map(|name| name.parse().ok())

@@ -156,7 +156,7 @@ fn policies(
 ) -> Vec<SnapshotPolicy> {
     let taking = ObjectIntake {
         kind: WatchedKind::EgressPolicy,
-        read: |object: &EgressPolicy| intake::policy(object, &settings.ceiling),
+        read: |object: &EgressPolicy| intake::policy(object, settings),
         rescue: poison::policy,
     };
     take(&stores.policies, &taking, problems)

@@ -208,7 +208,6 @@ impl World {
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let ceiling = &self.settings.ceiling;
         let reports = self.nodes.values().map(|node| {
             let name = node.name.to_string();
             SnapshotReport {
@@ -263,7 +262,7 @@ impl World {
             policies: self
                 .policies
                 .values()
-                .map(|policy| intake::policy(policy, ceiling).expect("a policy"))
+                .map(|policy| intake::policy(policy, &self.settings).expect("a policy"))
                 .collect(),
             cluster_policies: self
                 .cluster_policies
