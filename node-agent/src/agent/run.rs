@@ -247,7 +247,10 @@ impl<H: Host> Agent<H> {
             Work::Ask(ControlRequest::DnsCheck(check), answer) => {
                 let found = self.dns.check(check);
                 tokio::spawn(async move {
-                    let found = found.await.unwrap_or(Err(DnsCheckError::NotServed));
+                    let found = match found {
+                        Ok(found) => found.await.unwrap_or(Err(DnsCheckError::NotServed)),
+                        Err(error) => Err(error),
+                    };
                     drop(answer.send(measured(found)));
                 });
                 None

@@ -1,12 +1,14 @@
 //! What the forwarder adds to the time of its resolvers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use postern_intent::body::TermsDnsMode;
+use postern_plan::desired::dns::DnsEntry;
 use tokio::sync::oneshot;
 
-use super::super::{DnsCheck, DnsCheckError, DnsCheckReport, DnsVerdict};
+use super::super::{DnsCheck, DnsCheckError, DnsCheckReport, DnsVerdict, QuestionOutcome};
 use super::namespace::{alone, full_name};
-use super::world::World;
+use super::world::{World, entry};
 
 fn measured(world: &World, pod: &str, names: &[&str]) -> Result<DnsCheckReport, DnsCheckError> {
     let check = DnsCheck {
@@ -69,7 +71,7 @@ fn what_is_not_asked_outside_for_this_pod_is_not_measured() {
                 (
                     "10.244.1.2",
                     &["api.default.svc.cluster.local"],
-                    "is not asked",
+                    "is a name of the cluster",
                 ),
                 ("10.244.1.2", &["a..b"], "is no name"),
                 ("10.244.1.2", &[], "no name was given"),
@@ -78,6 +80,65 @@ fn what_is_not_asked_outside_for_this_pod_is_not_measured() {
                 assert!(error.contains(wanted), "{error}");
             }
             assert_eq!(world.outside.asked(), []);
+        },
+    );
+}
+
+#[test]
+fn a_refusal_says_whether_name_resolver_or_node_is_the_reason() {
+    alone(
+        full_name!("a_refusal_says_whether_name_resolver_or_node_is_the_reason"),
+        || {
+            let world = World::new();
+            let filtering = DnsEntry {
+                mode: TermsDnsMode::Filter,
+                ..entry()
+            };
+            world.set(&filtering);
+            let refused = |wanted: DnsCheckError| {
+                let error = measured(&world, "10.244.1.2", &["example.com"]).unwrap_err();
+                assert_eq!(error, wanted);
+            };
+            let name = "example.com".to_owned();
+            refused(DnsCheckError::NameRefused { name });
+            world.set(&DnsEntry {
+                exit: None,
+                ..entry()
+            });
+            refused(DnsCheckError::NotAsked {
+                outcome: QuestionOutcome::NoExit.name(),
+            });
+            assert_eq!(world.outside.asked(), []);
+        },
+    );
+}
+
+#[test]
+fn a_measurement_of_many_names_at_a_silent_resolver_ends_in_time() {
+    alone(
+        full_name!("a_measurement_of_many_names_at_a_silent_resolver_ends_in_time"),
+        || {
+            let world = World::new();
+            world.set(&DnsEntry {
+                upstreams: vec!["203.0.113.53:53".parse().unwrap()],
+                ..entry()
+            });
+            for line in [
+                "nft add table inet dead",
+                "nft add chain inet dead in { type filter hook input priority 0 ; }",
+                "nft add rule inet dead in ip daddr 203.0.113.53 drop",
+            ] {
+                world.world.run(line);
+            }
+            let names: Vec<String> = (0..20).map(|one| format!("a{one}.example.com")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let began = Instant::now();
+            let report = measured(&world, "10.244.1.2", &names).unwrap();
+            // Of 20 names, each of which would be waited for for two seconds and more.
+            let took = began.elapsed();
+            assert!(took < Duration::from_secs(20), "{took:?}");
+            assert_eq!(report.cost.upstream.answered, 0);
+            assert!(!DnsVerdict::of(report, Duration::from_secs(1)).holds);
         },
     );
 }
