@@ -15,6 +15,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 
+use crate::latest::send_other;
+
 /// Decisions about names that may wait for their turn.
 const WAITING: usize = 1024;
 
@@ -56,13 +58,7 @@ pub fn ends(metrics: RecordMetrics) -> (RecordHandle, NameRecords, RecordInputs)
 
 impl RecordHandle {
     pub fn update(&self, table: RecordTable) {
-        self.0.send_if_modified(|current| {
-            let changed = *current != table;
-            if changed {
-                *current = table;
-            }
-            changed
-        });
+        send_other(&self.0, table);
     }
 }
 
