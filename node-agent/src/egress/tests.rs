@@ -79,7 +79,7 @@ impl Scene {
     async fn finds(&self, what: &str, is_it: impl Fn(&EgressFindings) -> bool) -> EgressFindings {
         let mut changes = self.handle.changes();
         let found = tokio::time::timeout(
-            Duration::from_secs(60),
+            Duration::from_secs(20),
             changes.wait_for(|found| is_it(found)),
         );
         let found = found.await.unwrap_or_else(|_| {
