@@ -86,10 +86,10 @@ impl DnsHandle {
         self.table.subscribe()
     }
 
-    /// Has the forwarder measure itself; from where its findings come. A measurement takes seconds: one runs, and one more waits.
+    /// Has the forwarder measure itself; from where its findings come.
     ///
     /// # Errors
-    /// [`DnsCheckError::Busy`] where another one waits, [`DnsCheckError::NotServed`] where the forwarder does not run.
+    /// [`DnsCheckError::Busy`] where it measures already, [`DnsCheckError::NotServed`] where it does not run.
     pub fn check(
         &self,
         wanted: DnsCheck,

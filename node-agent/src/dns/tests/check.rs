@@ -10,7 +10,13 @@ use super::super::{DnsCheck, DnsCheckError, DnsCheckReport, DnsVerdict, Question
 use super::namespace::{alone, full_name};
 use super::world::{World, entry};
 
-fn measured(world: &World, pod: &str, names: &[&str]) -> Result<DnsCheckReport, DnsCheckError> {
+type Measured = Result<DnsCheckReport, DnsCheckError>;
+
+fn measured(world: &World, pod: &str, names: &[&str]) -> Measured {
+    asked(world, pod, names).blocking_recv().unwrap()
+}
+
+fn asked(world: &World, pod: &str, names: &[&str]) -> oneshot::Receiver<Measured> {
     let check = DnsCheck {
         pod: pod.parse().unwrap(),
         names: names.iter().map(ToString::to_string).collect(),
@@ -18,7 +24,7 @@ fn measured(world: &World, pod: &str, names: &[&str]) -> Result<DnsCheckReport, 
     };
     let (answer, found) = oneshot::channel();
     world.work.blocking_send((check, answer)).unwrap();
-    found.blocking_recv().unwrap()
+    found
 }
 
 #[test]
@@ -114,9 +120,12 @@ fn a_refusal_says_whether_name_resolver_or_node_is_the_reason() {
 }
 
 #[test]
-fn a_measurement_of_many_names_at_a_silent_resolver_ends_in_time() {
+fn a_measurement_of_many_names_at_a_silent_resolver_ends_in_time_and_another_one_is_refused_meanwhile()
+ {
     alone(
-        full_name!("a_measurement_of_many_names_at_a_silent_resolver_ends_in_time"),
+        full_name!(
+            "a_measurement_of_many_names_at_a_silent_resolver_ends_in_time_and_another_one_is_refused_meanwhile"
+        ),
         || {
             let world = World::new();
             world.set(&DnsEntry {
@@ -133,7 +142,10 @@ fn a_measurement_of_many_names_at_a_silent_resolver_ends_in_time() {
             let names: Vec<String> = (0..20).map(|one| format!("a{one}.example.com")).collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let began = Instant::now();
-            let report = measured(&world, "10.244.1.2", &names).unwrap();
+            let report = asked(&world, "10.244.1.2", &names);
+            let meanwhile = measured(&world, "10.244.1.2", &["example.com"]);
+            assert_eq!(meanwhile, Err(DnsCheckError::Busy));
+            let report = report.blocking_recv().unwrap().unwrap();
             // Of 20 names, each of which would be waited for for two seconds and more.
             let took = began.elapsed();
             assert!(took < Duration::from_secs(20), "{took:?}");
