@@ -190,13 +190,13 @@ pub async fn write_records(
                 Err(_) => return,
             },
             Some(event) = packets.recv() => match event {
-                PacketLogEvent::Begun => drop(states.send_replace(PacketLog::Read)),
+                PacketLogEvent::Begun => send_other(&states, PacketLog::Read),
                 PacketLogEvent::Packet(packet) => {
                     let outcome = recorder.packet(packet, Timestamp::now());
                     hand_over(outcome, &records, &metrics);
                 }
                 PacketLogEvent::Lost(count) => metrics.lost(RecordLoss::Unread, count),
-                PacketLogEvent::Ended => drop(states.send_replace(PacketLog::Missing)),
+                PacketLogEvent::Missing => send_other(&states, PacketLog::Missing),
             },
             Some(decision) = names.recv() => {
                 let outcome = recorder.name(decision, Timestamp::now());

@@ -45,8 +45,8 @@ pub enum PacketLogEvent {
     Packet(LoggedPacket),
     /// The kernel dropped the entries of so many packets, because they were not read in time.
     Lost(u32),
-    /// The group is not read any more, and how many packets are missed is not known.
-    Ended,
+    /// The group cannot be read, or is not read any more. How many packets are missed is not known.
+    Missing,
 }
 
 /// Reads the group of the ruleset's records in a task of its own, in the namespace of the calling thread, until the receiver is
@@ -114,17 +114,17 @@ async fn keep_reading(sender: mpsc::Sender<PacketLogEvent>) {
         let begun = Instant::now();
         let failed = match open().await {
             Ok(socket) => {
+                noted = None;
                 if sender.send(PacketLogEvent::Begun).await.is_err() {
                     return;
                 }
-                let cause = pass_on(socket, &sender).await;
-                if sender.send(PacketLogEvent::Ended).await.is_err() {
-                    return;
-                }
-                cause
+                pass_on(socket, &sender).await
             }
             Err(cause) => Some(cause),
         };
+        if sender.send(PacketLogEvent::Missing).await.is_err() {
+            return;
+        }
         if failed.is_some() && failed != noted {
             let error = failed.as_ref().map(|cause| cause as &dyn std::error::Error);
             tracing::warn!(

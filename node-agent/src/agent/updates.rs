@@ -79,10 +79,10 @@ impl<H: Host> Agent<H> {
                 return Activation::Asked;
             }
             NodeUpdate::PacketLog(log) => {
-                if log == PacketLog::Missing {
+                let before = std::mem::replace(&mut self.kernel.facts.packet_log, log);
+                if before == PacketLog::Read {
                     self.count("packet_log_ended");
                 }
-                self.kernel.facts.packet_log = log;
                 return Activation::Asked;
             }
             NodeUpdate::Node(uid) => {

@@ -56,7 +56,7 @@ pub(super) fn keep_records(
     updates: mpsc::Sender<NodeUpdate>,
 ) -> (RecordHandle, NameRecords) {
     let (handle, names, inputs) = records::ends(metrics);
-    let (states, mut changes) = watch::channel(PacketLog::Missing);
+    let (states, mut changes) = watch::channel(PacketLog::default());
     let packets = postern_linux::read_packet_log();
     tokio::spawn(records::write_records(inputs, packets, states));
     tokio::spawn(async move {
