@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::files::{self, FileError, Readers};
 use crate::inbox::{DocumentKind, SourceDocuments};
+use crate::latest::send_other;
 
 /// Why changes of the folder are seen at the next reading only.
 #[derive(Debug, Error)]
@@ -108,11 +109,7 @@ impl DocumentFolder {
     ) {
         while !documents.is_closed() {
             match self.read() {
-                Ok(found) => drop(documents.send_if_modified(|known| {
-                    let is_new = *known != found;
-                    *known = found;
-                    is_new
-                })),
+                Ok(found) => send_other(&documents, found),
                 Err(error) => tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "the intent folder cannot be read"

@@ -11,6 +11,8 @@ use tokio::net::lookup_host;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use crate::latest::send_other;
+
 /// Time between two questions for a name that has no address yet, or whose server is silent.
 const PAUSE: Duration = Duration::from_secs(5);
 /// How long the node's resolver may take.
@@ -54,11 +56,7 @@ impl EndpointHandle {
 
     /// Replaces the names to resolve.
     pub fn want(&self, wanted: WantedEndpoints) {
-        self.wanted.send_if_modified(|current| {
-            let changed = *current != wanted;
-            *current = wanted;
-            changed
-        });
+        send_other(&self.wanted, wanted);
     }
 }
 

@@ -22,6 +22,7 @@
 //! | [`trust`] | keys given at installation |
 //! | [`report`], [`audit`], [`metrics`] | reports and the file of the last one, the transition log, metrics |
 //! | [`dns`] | the node's DNS forwarder |
+//! | `latest` | channels that carry the latest value |
 //! | [`resolver`] | what the forwarder is told, and what it asks the node |
 //! | [`probe`] | whether exits carry |
 //! | [`endpoints`] | addresses of servers outside of the cluster |
@@ -45,6 +46,7 @@ pub mod files;
 pub mod grants;
 pub mod inbox;
 pub mod isolation;
+mod latest;
 pub mod ledger;
 pub mod limits;
 pub mod metrics;

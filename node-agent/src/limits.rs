@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use postern_agent_core::limit_use::{LimitLooks, SourceCounts, limit_sets};
-use postern_host::error::HostError;
 use postern_linux::LinuxHost;
 use postern_plan::desired::DnsPlan;
 use tokio::sync::watch;
@@ -21,24 +20,25 @@ pub async fn watch_limits(host: LinuxHost, plans: watch::Receiver<DnsPlan>, metr
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while plans.has_changed().is_ok() {
         pace.tick().await;
-        let plan = plans.borrow().clone();
-        let sets = limit_sets(&plan);
-        match count(&host, sets).await {
-            Ok(counts) => metrics.limits(&looks.take(&plan, Instant::now(), counts)),
-            // What was found before stays: a set that could not be read is no silent one.
-            Err(error) => tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "the sources of limits cannot be read"
-            ),
-        }
+        let sets = limit_sets(&plans.borrow());
+        let counts = count(&host, sets).await;
+        let shares = looks.take(&plans.borrow(), Instant::now(), counts);
+        metrics.limits(&shares);
     }
 }
 
-async fn count(host: &LinuxHost, sets: Vec<String>) -> Result<SourceCounts, HostError> {
+/// The sets that can be read.
+async fn count(host: &LinuxHost, sets: Vec<String>) -> SourceCounts {
     let mut counts = SourceCounts::new();
     for set in sets {
-        let sources = host.source_counts(&set).await?;
-        counts.insert(set, sources);
+        match host.source_counts(&set).await {
+            Ok(sources) => drop(counts.insert(set, sources)),
+            Err(error) => tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                set,
+                "the sources of a limit cannot be read"
+            ),
+        }
     }
-    Ok(counts)
+    counts
 }

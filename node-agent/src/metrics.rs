@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use postern_agent_core::ScopeStatus;
 use postern_agent_core::limit_use::LimitShare;
-use postern_crds::node_report::{DeniedCount, RuleCount};
-use postern_intent::body::PolicyRef;
-use postern_intent::{Namespace, ScopeId};
+use postern_agent_core::report::ScopeRuleCounts;
+use postern_intent::ScopeId;
 use postern_plan::ruleset::LimitMeasure;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -20,13 +19,17 @@ use crate::apiserver::metrics::ApiMetrics;
 use crate::dns::DnsCounters;
 use crate::records::RecordMetrics;
 
+use self::series::GaugeSeries;
+
+pub(crate) mod series;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Word {
     reason: String,
 }
 
 /// A rule of a policy that only observes, or of an administrator.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct RuleLabels {
     namespace: String,
     policy: String,
@@ -34,7 +37,7 @@ struct RuleLabels {
 }
 
 /// A limit of a policy.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct LimitLabels {
     namespace: String,
     policy: String,
@@ -43,6 +46,7 @@ struct LimitLabels {
 
 type LabelCounters = Family<Word, Counter>;
 type LabelGauges = Family<Word, Gauge>;
+type RuleGauges = GaugeSeries<RuleLabels, i64, AtomicI64>;
 
 #[derive(Debug, Clone, Default)]
 pub struct AgentMetrics {
@@ -55,10 +59,10 @@ pub struct AgentMetrics {
     serial: Gauge,
     other_keys: Gauge,
     packets: LabelGauges,
-    would_refuse: Family<RuleLabels, Gauge>,
-    denied: Family<RuleLabels, Gauge>,
-    limit_left: Family<LimitLabels, Gauge<f64, AtomicU64>>,
-    limit_used_up: Family<LimitLabels, Gauge>,
+    would_refuse: RuleGauges,
+    denied: RuleGauges,
+    limit_left: GaugeSeries<LimitLabels, f64, AtomicU64>,
+    limit_used_up: GaugeSeries<LimitLabels, i64, AtomicI64>,
     apiserver: ApiMetrics,
     dns: DnsCounters,
     records: RecordMetrics,
@@ -123,22 +127,22 @@ impl AgentMetrics {
         registry.register(
             "would_refuse_packets",
             "Packets that policies which only observe would have refused, by rule, since the tables were made anew",
-            metrics.would_refuse.clone(),
+            metrics.would_refuse.family(),
         );
         registry.register(
             "denied_packets",
             "Packets that rules of administrators refused, by rule, since the tables were made anew",
-            metrics.denied.clone(),
+            metrics.denied.family(),
         );
         registry.register(
             "limit_remaining_ratio",
             "What the pod that has the least has left of a limit of its policy, from 0 to 1, over the last seconds",
-            metrics.limit_left.clone(),
+            metrics.limit_left.family(),
         );
         registry.register(
             "limit_exhausted_sources",
             "Addresses of pods that have nothing left of a limit of their policy",
-            metrics.limit_used_up.clone(),
+            metrics.limit_used_up.family(),
         );
         metrics.apiserver.register(&mut registry);
         metrics.dns.register(&mut registry);
@@ -181,56 +185,47 @@ impl AgentMetrics {
         let word = Word {
             reason: counter.to_owned(),
         };
-        let packets = i64::try_from(packets).unwrap_or(i64::MAX);
-        self.packets.get_or_create(&word).set(packets);
+        self.packets.get_or_create(&word).set(signed(packets));
     }
 
-    /// Forgets the counts of single rules; those that are still there are told again.
-    pub fn forget_rules(&self) {
-        self.would_refuse.clear();
-        self.denied.clear();
-    }
-
-    /// What a rule of an administrator refused to pods of a namespace, whose policies may be several.
-    pub fn denied(&self, namespace: &Namespace, rule: &DeniedCount) {
-        let labels = RuleLabels {
-            namespace: namespace.to_string(),
-            policy: rule.policy.clone(),
-            rule: rule.rule.clone(),
-        };
-        let packets = i64::try_from(rule.packets).unwrap_or(i64::MAX);
-        self.denied.get_or_create(&labels).inc_by(packets);
-    }
-
-    /// What a rule of a policy that only observes would have refused.
-    pub fn would_refuse(&self, policy: &PolicyRef, rule: &RuleCount) {
-        let labels = RuleLabels {
-            namespace: policy.namespace.to_string(),
-            policy: policy.name.clone(),
-            rule: rule
-                .rule
-                .clone()
-                .unwrap_or_else(|| "defaultAction".to_owned()),
-        };
-        let packets = i64::try_from(rule.packets).unwrap_or(i64::MAX);
-        self.would_refuse.get_or_create(&labels).set(packets);
+    /// What rules of policies that only observe would have refused, and what rules of administrators refused to pods of a namespace,
+    /// whose policies may be several.
+    pub fn rules(&self, scopes: &[ScopeRuleCounts<'_>]) {
+        let (mut would_refuse, mut denied) = (BTreeMap::new(), BTreeMap::new());
+        for scope in scopes {
+            let labels = |policy: &str, rule: &str| RuleLabels {
+                namespace: scope.policy.namespace.to_string(),
+                policy: policy.to_owned(),
+                rule: rule.to_owned(),
+            };
+            for rule in &scope.observed {
+                let name = rule.rule.as_deref().unwrap_or("defaultAction");
+                would_refuse.insert(labels(&scope.policy.name, name), signed(rule.packets));
+            }
+            for rule in &scope.denied {
+                let packets: &mut i64 = denied.entry(labels(&rule.policy, &rule.rule)).or_default();
+                *packets = packets.saturating_add(signed(rule.packets));
+            }
+        }
+        self.would_refuse.show(would_refuse);
+        self.denied.show(denied);
     }
 
     /// What pods have left of their limits, by policy; policies that are not there have none.
     pub fn limits(&self, shares: &BTreeMap<(ScopeId, LimitMeasure), LimitShare>) {
-        self.limit_left.clear();
-        self.limit_used_up.clear();
+        let (mut left, mut used_up) = (BTreeMap::new(), BTreeMap::new());
         for ((scope, measure), share) in shares {
-            let (namespace, rest) = scope.as_str().split_once('/').unwrap_or_default();
-            let (policy, _) = rest.split_once('@').unwrap_or_default();
+            let (namespace, policy) = scope.policy();
             let labels = LimitLabels {
                 namespace: namespace.to_owned(),
                 policy: policy.to_owned(),
                 limit: measure.word(),
             };
-            self.limit_left.get_or_create(&labels).set(share.least);
-            self.limit_used_up.get_or_create(&labels).set(share.used_up);
+            left.insert(labels.clone(), share.least);
+            used_up.insert(labels, share.used_up);
         }
+        self.limit_left.show(left);
+        self.limit_used_up.show(used_up);
     }
 
     /// Metrics of the exchange with the API server.
@@ -268,6 +263,10 @@ impl AgentMetrics {
     }
 }
 
+fn signed(packets: u64) -> i64 {
+    i64::try_from(packets).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -276,7 +275,9 @@ mod tests {
 
     use postern_host_testing::fixture::client;
 
-    use super::{AgentMetrics, DeniedCount, LimitMeasure, LimitShare, RuleCount};
+    use postern_crds::node_report::{DeniedCount, RuleCount};
+
+    use super::{AgentMetrics, LimitMeasure, LimitShare, ScopeRuleCounts};
 
     const DOCUMENT: &str = include_str!("../../docs/agent-metrics.md");
 
@@ -290,9 +291,11 @@ mod tests {
         metrics.transition("Enforced");
         metrics.reconciled("Timer");
         metrics.counted_packets("blocked", 1);
-        let policy = &client().firewall[0].policy;
-        metrics.would_refuse(policy, &RuleCount::default());
-        metrics.denied(&policy.namespace, &DeniedCount::default());
+        metrics.rules(&[ScopeRuleCounts {
+            policy: &client().firewall[0].policy,
+            observed: vec![RuleCount::default()],
+            denied: vec![DeniedCount::default()],
+        }]);
         let share = LimitShare {
             least: 0.5,
             used_up: 0,

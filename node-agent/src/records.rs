@@ -8,11 +8,14 @@ use postern_agent_core::records::{
     Recorder,
 };
 use postern_linux::PacketLogEvent;
+use postern_plan::desired::PacketLog;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
+
+use crate::latest::send_other;
 
 /// Decisions about names that may wait for their turn.
 const WAITING: usize = 1024;
@@ -55,13 +58,7 @@ pub fn ends(metrics: RecordMetrics) -> (RecordHandle, NameRecords, RecordInputs)
 
 impl RecordHandle {
     pub fn update(&self, table: RecordTable) {
-        self.0.send_if_modified(|current| {
-            let changed = *current != table;
-            if changed {
-                *current = table;
-            }
-            changed
-        });
+        send_other(&self.0, table);
     }
 }
 
@@ -168,9 +165,13 @@ const fn label(verdict: RecordVerdict) -> RecordLabel {
     RecordLabel { reason }
 }
 
-/// Makes records until the agent is gone. Without packets, those about names alone. They are written by a thread of their own: a
-/// log that nobody takes holds up no task of the agent.
-pub async fn write_records(inputs: RecordInputs, packets: Option<mpsc::Receiver<PacketLogEvent>>) {
+/// Makes records until the agent is gone. While no packets come, of names alone. Whether the log of packets is read is sent on, for
+/// the ruleset and the report. Records are written by a thread of their own: a log that nobody takes holds up no task of the agent.
+pub async fn write_records(
+    inputs: RecordInputs,
+    mut packets: mpsc::Receiver<PacketLogEvent>,
+    states: watch::Sender<PacketLog>,
+) {
     let RecordInputs {
         mut table,
         mut names,
@@ -180,7 +181,6 @@ pub async fn write_records(inputs: RecordInputs, packets: Option<mpsc::Receiver<
     let counts = metrics.clone();
     std::thread::spawn(move || written.iter().for_each(|record| write(&record, &counts)));
     let mut recorder = Recorder::default();
-    let mut packets = packets.unwrap_or_else(|| mpsc::channel(1).1);
     loop {
         tokio::select! {
             // What a packet means has to be known before it is read.
@@ -190,11 +190,13 @@ pub async fn write_records(inputs: RecordInputs, packets: Option<mpsc::Receiver<
                 Err(_) => return,
             },
             Some(event) = packets.recv() => match event {
+                PacketLogEvent::Begun => send_other(&states, PacketLog::Read),
                 PacketLogEvent::Packet(packet) => {
                     let outcome = recorder.packet(packet, Timestamp::now());
                     hand_over(outcome, &records, &metrics);
                 }
                 PacketLogEvent::Lost(count) => metrics.lost(RecordLoss::Unread, count),
+                PacketLogEvent::Missing => send_other(&states, PacketLog::Missing),
             },
             Some(decision) = names.recv() => {
                 let outcome = recorder.name(decision, Timestamp::now());

@@ -9,6 +9,7 @@ use postern_host::ports::TransportProtocol;
 use postern_linux::LinuxHost;
 use postern_plan::desired::{DnsPlan, Lease};
 use postern_plan::ruleset::Grant;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::dns::node::DnsNode;
@@ -67,14 +68,16 @@ impl DnsHandle {
 
     /// Tells the forwarder who may ask what, if anything changed.
     pub fn update(&self, plan: &DnsPlan) {
-        self.table.send_if_modified(|current| {
+        let changed = self.table.send_if_modified(|current| {
             let changed = current != plan;
             if changed {
                 current.clone_from(plan);
-                self.circuits.keep(plan);
             }
             changed
         });
+        if changed {
+            self.circuits.keep(plan);
+        }
     }
 
     /// The plans that the forwarder goes by.
@@ -83,16 +86,20 @@ impl DnsHandle {
         self.table.subscribe()
     }
 
-    /// Has the forwarder measure itself; the way to what it found. A measurement takes seconds, and one waits at most.
-    #[must_use]
+    /// Has the forwarder measure itself; from where its findings come.
+    ///
+    /// # Errors
+    /// [`DnsCheckError::Busy`] where it measures already, [`DnsCheckError::NotServed`] where it does not run.
     pub fn check(
         &self,
         wanted: DnsCheck,
-    ) -> oneshot::Receiver<Result<DnsCheckReport, DnsCheckError>> {
+    ) -> Result<oneshot::Receiver<Result<DnsCheckReport, DnsCheckError>>, DnsCheckError> {
         let (answer, found) = oneshot::channel();
-        // Where it does not fit, the way back is dropped, and who waits at its end hears that.
-        drop(self.checks.try_send((wanted, answer)));
-        found
+        match self.checks.try_send((wanted, answer)) {
+            Ok(()) => Ok(found),
+            Err(TrySendError::Full(_)) => Err(DnsCheckError::Busy),
+            Err(TrySendError::Closed(_)) => Err(DnsCheckError::NotServed),
+        }
     }
 
     /// The resolvers that are left alone.

@@ -38,7 +38,7 @@ use postern_intent::newtypes::NewtypeError;
 use postern_intent::possession::KeyPurpose;
 use postern_intent::{TrustedKeys, Uid};
 use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
-use postern_plan::desired::{HostFacts, PacketLog};
+use postern_plan::desired::HostFacts;
 use postern_plan::settings::NodeSettings;
 use postern_telemetry::{Health, LogError, chain};
 use prometheus_client::registry::Registry;
@@ -117,11 +117,11 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     let (metrics, registry) = AgentMetrics::registered();
     let health = serve_metrics(args, registry);
     let resolvers = own_resolvers(args);
-    let (records, names, packet_log) = keep_records(metrics.records()).await;
+    let (sender, updates) = mpsc::channel(4);
+    let (records, names) = keep_records(metrics.records(), sender.clone());
     let (dns, counters) = serve_names(args, &host, &resolvers, &metrics, names);
     let work = serve_socket(args, &mut damages);
     let uid = node_uid(args).await.map_err(AgentError::Node)?;
-    let (sender, updates) = mpsc::channel(4);
     watch_preflight(host.clone(), args.settings(), sender.clone());
     watch_tunnels(args, sender.clone());
     let endpoints = resolve_endpoints(sender.clone());
@@ -146,7 +146,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
             key,
             credentials_key,
         },
-        kernel: first_kernel(packet_log),
+        kernel: first_kernel(),
         exits: ExitWatch::new(probes),
         sessions: ExternalSessions::new(endpoints),
         uplinks,
@@ -201,10 +201,9 @@ fn agent_options(args: &RunArgs, uid: Uid) -> AgentOptions {
 }
 
 /// No address is known to be the node's own before the first reading.
-fn first_kernel(packet_log: PacketLog) -> KernelState {
+fn first_kernel() -> KernelState {
     KernelState {
         facts: HostFacts {
-            packet_log,
             addresses: Some(BTreeSet::new()),
             ..HostFacts::default()
         },

@@ -17,7 +17,7 @@ use postern_plan::settings::NodeSettings;
 
 use crate::start::AgentError;
 
-/// What `posternctl` ends with too where it did what was asked and something is wrong.
+/// The exit code of a check that ran and found that the bound is exceeded. `posternctl` uses the same number.
 const BOUND_EXCEEDED: u8 = 3;
 
 /// `status`.

@@ -149,6 +149,16 @@ name!(
                 && (exit.is_empty() || label(exit, 253, b"-."))))
 );
 
+impl ScopeId {
+    /// The namespace and the name of the policy.
+    #[must_use]
+    pub fn policy(&self) -> (&str, &str) {
+        let (namespace, rest) = self.as_str().split_once('/').unwrap_or_default();
+        let (policy, _) = rest.split_once('@').unwrap_or_default();
+        (namespace, policy)
+    }
+}
+
 name!(
     /// The first 16 hex digits of a SHA-256 over a part of a body. Only its writer compares it with anything.
     SectionDigest, "digest", "16 lower case hex digits",

@@ -320,7 +320,9 @@ fn fast(crowd: &mut Crowd) {
         crowd.holds("packetsPerSecond 10000", f64::from(most), found);
     } else {
         println!("this machine carries too few packets to judge {found:?}");
-        assert!(found.0 <= f64::from(most) * (1.0 + TOLERANCE));
+        // A pod that sends less than its limit for a while has its burst again, which is one second's packets.
+        let burst = f64::from(most) / time_for(most).as_secs_f64();
+        assert!(found.0 <= f64::from(most) * (1.0 + TOLERANCE) + burst);
     }
 }
 

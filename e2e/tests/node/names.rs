@@ -285,7 +285,10 @@ fn what_the_filter_adds_to_its_resolver_is_measured_and_within_the_bound() {
     assert_eq!(json["resolvers"][0], format!("{}:53", names.resolver));
     // A name that no rule allows is asked of nobody, also not by the measurement.
     let (code, told) = check(&[], &["secret.world.test".to_owned()]);
-    assert!(code == Some(1) && told.contains("is not asked"), "{told}");
+    assert!(
+        code == Some(1) && told.contains("the policy of the pod refuses"),
+        "{told}"
+    );
     assert!(!names.was_asked("secret.world.test"));
     scene.nothing_leaked_but(&[]);
 }

@@ -11,7 +11,7 @@ fn corpus() -> Corpus {
 
 #[test]
 fn no_configuration_breaks_the_plugin_and_a_socket_is_always_an_absolute_path() {
-    let given = corpus().feed(InputForm::Json, |input| {
+    corpus().feed(InputForm::Json, |input| {
         let Ok(configuration) = Configuration::parse(input) else {
             return;
         };
@@ -23,7 +23,6 @@ fn no_configuration_breaks_the_plugin_and_a_socket_is_always_an_absolute_path() 
             assert!(!attached.addresses.is_empty());
         }
     });
-    assert!(given > 1000, "{given}");
 }
 
 #[test]
@@ -35,7 +34,7 @@ fn no_variable_names_a_container_or_interface_that_is_a_path() {
         "K8S_POD_NAMESPACE=a;K8S_POD_NAME=b;K8S_POD_UID=c",
     ];
     let corpus = Corpus::of(inputs.map(|text| text.as_bytes().to_vec()).into());
-    let given = corpus.feed(InputForm::Bytes, |input| {
+    corpus.feed(InputForm::Bytes, |input| {
         let text = String::from_utf8_lossy(input).into_owned();
         let environment = Environment::from_lookup(|_| Some(text.clone()));
         if let Ok(attachment) = environment.attachment() {
@@ -52,5 +51,4 @@ fn no_variable_names_a_container_or_interface_that_is_a_path() {
             environment.netns().is_ok(),
         ));
     });
-    assert!(given > 1000, "{given}");
 }

@@ -1,13 +1,13 @@
-//! Whether a resolver is asked at all. One that is dead costs each question the time that it is waited for; after some questions
-//! without an answer it is asked no more, but for one question at growing intervals.
+//! Whether a resolver is asked at all. Each question waits for a resolver that is dead. After some questions without an answer it
+//! gets one question at a time, at growing intervals, and the others do not wait for it.
 //!
-//! Random numbers are the caller's, as the time is.
+//! The caller gives the time and random numbers.
 
 use std::time::{Duration, Instant};
 
-/// Questions in a row without an answer that open a circuit.
+/// A circuit opens after so many questions in a row without an answer.
 const MISSES: u32 = 3;
-/// The circuit opens no sooner after the first of them was sent: the second attempt of a question has its time.
+/// It opens no sooner than this after the first of these questions was sent: the second attempt of a question ends within it.
 const SILENCE: Duration = Duration::from_secs(3);
 /// How long a circuit is open the first time; twice as long each time that its question is missed.
 const SHORTEST: Duration = Duration::from_secs(1);

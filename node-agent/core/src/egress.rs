@@ -53,7 +53,7 @@ pub struct EgressOrder {
 impl EgressOrder {
     /// Does an address depend on a confirmation of the intent?
     #[must_use]
-    pub fn is_confirmed(&self) -> bool {
+    pub fn needs_confirmation(&self) -> bool {
         let mut wanted = self.wanted.iter();
         wanted.any(|wanted| wanted.term == EgressTerm::Confirmed)
     }

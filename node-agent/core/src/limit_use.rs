@@ -17,7 +17,7 @@ pub const RATES: [LimitMeasure; 3] = [
     LimitMeasure::Bytes,
 ];
 
-/// The sources of each set.
+/// The sources of each set that was read.
 pub type SourceCounts = BTreeMap<String, BTreeMap<Address, SourceCount>>;
 
 /// What the pods of one policy have left of one limit.
@@ -71,7 +71,8 @@ fn sources(plan: &DnsPlan) -> impl Iterator<Item = LimitedSource<'_>> {
 }
 
 impl LimitLooks {
-    /// Takes a look. Nothing follows from the first one, nor from one at the same moment.
+    /// Takes a look. Nothing follows from the first one, nor from one at the same moment. Of a limit of a policy there is no share
+    /// where one of the two looks lacks a set of its pods.
     pub fn take(
         &mut self,
         plan: &DnsPlan,
@@ -82,18 +83,26 @@ impl LimitLooks {
         if let Some((then, before)) = &self.before {
             let passed = now.saturating_duration_since(*then);
             for source in sources(plan).filter(|_| passed > Duration::ZERO) {
-                let left = left(&source, passed, before, &counts);
                 let key = (source.scope.clone(), source.measure);
-                let share = shares.entry(key).or_insert(LimitShare {
+                let share = shares.entry(key).or_insert(Some(LimitShare {
                     least: 1.0,
                     used_up: 0,
+                }));
+                let looks = before.get(&source.set).zip(counts.get(&source.set));
+                *share = share.zip(looks).map(|(share, (before, now))| {
+                    let left = left(&source, passed, before, now);
+                    LimitShare {
+                        least: share.least.min(left),
+                        used_up: share.used_up + i64::from(left <= 0.0),
+                    }
                 });
-                share.least = share.least.min(left);
-                share.used_up += i64::from(left <= 0.0);
             }
         }
         self.before = Some((now, counts));
-        shares
+        let known = shares.into_iter();
+        known
+            .filter_map(|(key, share)| Some((key, share?)))
+            .collect()
     }
 }
 
@@ -104,11 +113,11 @@ impl LimitLooks {
 fn left(
     source: &LimitedSource<'_>,
     passed: Duration,
-    before: &SourceCounts,
-    now: &SourceCounts,
+    before: &BTreeMap<Address, SourceCount>,
+    now: &BTreeMap<Address, SourceCount>,
 ) -> f64 {
-    let count = |counts: &SourceCounts| {
-        let count = counts.get(&source.set)?.get(source.address)?;
+    let count = |counts: &BTreeMap<Address, SourceCount>| {
+        let count = counts.get(source.address)?;
         Some(match source.measure {
             LimitMeasure::Bytes => count.bytes,
             _ => count.packets,
@@ -173,7 +182,12 @@ mod tests {
             };
             (address.parse().unwrap(), count)
         });
-        [("limit_packets_100_4".to_owned(), each.collect())].into()
+        let mut counts: SourceCounts = limit_sets(&plan())
+            .into_iter()
+            .map(|set| (set, BTreeMap::new()))
+            .collect();
+        counts.insert("limit_packets_100_4".to_owned(), each.collect());
+        counts
     }
 
     #[test]
@@ -209,5 +223,35 @@ mod tests {
             (found.least - 0.5).abs() < 1e-9 && found.used_up == 0,
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn a_set_that_is_not_read_leaves_no_share_of_its_limit_behind_and_the_other_limits_have_theirs()
+    {
+        let plan = plan();
+        let mut looks = LimitLooks::default();
+        let begin = Instant::now();
+        let mut unread = counts(&[]);
+        unread.remove("limit_packets_100_4");
+        let mut known = Vec::new();
+        for (seconds, counts) in [
+            (0, counts(&[])),
+            (5, unread),
+            (10, counts(&[])),
+            (15, counts(&[])),
+        ] {
+            let shares = looks.take(&plan, begin + Duration::from_secs(seconds), counts);
+            let has = |policy: &str, measure| {
+                let scope: ScopeId = format!("crawlers/{policy}@eu").parse().unwrap();
+                shares.contains_key(&(scope, measure))
+            };
+            known.push([
+                has("a", LimitMeasure::Packets),
+                has("a", LimitMeasure::Bytes),
+                has("b", LimitMeasure::Packets),
+            ]);
+        }
+        let [none, others, all] = [[false; 3], [false, true, true], [true; 3]];
+        assert_eq!(known, [none, others, others, all]);
     }
 }

@@ -22,7 +22,7 @@ pub const NODE_RECORDS: u32 = 10 * RECORDS_PER_SECOND;
 /// What records are made from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RecordTable {
-    /// What the names mean under which the kernel tells of packets.
+    /// What the prefixes of the log mean.
     pub points: RecordPoints,
     /// By address, the pods of policies with records.
     pub pods: BTreeMap<Address, AuditedPod>,
@@ -76,7 +76,7 @@ pub enum RecordVerdict {
     WouldDeny,
 }
 
-/// The end of a question, as the forwarder tells it.
+/// The end of a question for a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameDecision {
     pub client: Address,
@@ -117,19 +117,19 @@ struct ChosenRule {
     ground: RecordGround,
 }
 
-/// What becomes of something that the kernel or the forwarder told.
+/// Whether a logged packet, or the end of a question, becomes a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecordOutcome {
     Record(Box<DecisionRecord>),
-    /// A step of a decision, or one that has its record.
+    /// None is due: the decision about the connection follows, or it has its record already.
     Step,
-    /// It is of no place or of no pod that the agent knows.
+    /// The agent does not know the log prefix or the pod.
     Unknown,
     /// Its policy, or the node, has too many in this second.
     Rate,
 }
 
-/// Makes records of what the kernel and the forwarder tell.
+/// Makes records of logged packets and of questions that ended.
 #[derive(Debug, Default)]
 pub struct Recorder {
     table: RecordTable,

@@ -48,15 +48,12 @@ impl EgressAddresses for LinuxHost {
             .act(request, NLM_F_CREATE | NLM_F_REPLACE)
             .await
             .map_err(failed)?;
-        let recorded = list(self.rtnl()).await;
-        if recorded.is_ok_and(|recorded| recorded.contains_key(address)) {
+        let Err(cause) = recorded(list(self.rtnl()).await, address) else {
             return Ok(());
-        }
-        // A kernel before 5.18 ignores the attribute. Without it the agent could not find its own address again.
+        };
+        // The agent could not find its own address again.
         self.drop_egress(address).await?;
-        Err(failed(HostCause::Answer {
-            what: "this kernel does not record whose an address is (IFA_PROTO, Linux 5.18)",
-        }))
+        Err(failed(cause))
     }
 
     async fn drop_egress(&self, address: &EgressAddress) -> HostResult<()> {
@@ -97,6 +94,19 @@ impl EgressAddresses for LinuxHost {
                 address: address.address,
                 source,
             })
+    }
+}
+
+/// Does the kernel's list have the address as one of ours? A kernel before 5.18 takes it and ignores the attribute that says so.
+fn recorded(
+    list: Result<BTreeMap<EgressAddress, u32>, HostCause>,
+    address: &EgressAddress,
+) -> Result<(), HostCause> {
+    match list?.contains_key(address) {
+        true => Ok(()),
+        false => Err(HostCause::Answer {
+            what: "this kernel does not record whose an address is (IFA_PROTO, Linux 5.18)",
+        }),
     }
 }
 
@@ -305,4 +315,35 @@ async fn announce(rtnl: &Rtnl, address: &EgressAddress) -> Result<(), HostCause>
     };
     let index = rtnl.index(address.device.as_str()).await?;
     announcement::send(&address.device, index, mac, address.address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_cannot_be_read_is_not_called_a_kernel_that_does_not_record_whose_an_address_is()
+    {
+        let address = EgressAddress {
+            device: "eth0".parse().unwrap(),
+            address: "203.0.113.7".parse().unwrap(),
+        };
+        let there = BTreeMap::from([(address.clone(), 30)]);
+        assert!(recorded(Ok(there), &address).is_ok());
+        let unreadable = recorded(Err(HostCause::errno(errno::EINTR)), &address);
+        assert!(
+            matches!(
+                unreadable,
+                Err(HostCause::Errno {
+                    errno: errno::EINTR
+                })
+            ),
+            "{unreadable:?}"
+        );
+        let unknown = recorded(Ok(BTreeMap::new()), &address);
+        assert!(
+            matches!(unknown, Err(HostCause::Answer { what }) if what.contains("IFA_PROTO")),
+            "{unknown:?}"
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! Packets of which the ruleset tells the agent, by nflog.
+//! Packets that rules of records log, by nflog.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use pnet_packet::Packet as _;
 use pnet_packet::ip::IpNextHeaderProtocols;
 use pnet_packet::ipv4::Ipv4Packet;
 use pnet_packet::ipv6::{ExtensionPacket, FragmentPacket, Ipv6Packet};
-use postern_host::error::{HostCause, HostError, errno};
+use postern_host::error::{HostCause, errno};
 use postern_plan::host::LoggedPacket;
 use postern_plan::ruleset::rule::alone;
 use postern_plan::ruleset::{FirewallRule, MatchField, RECORD_GROUP, RECORDED_BYTES, Target};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::firewall::run;
 use crate::netlink::{Message, parse};
@@ -27,8 +27,9 @@ use crate::netlink::{Message, parse};
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// For the answer to the request to read the group.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two attempts to read the group again.
-const PAUSE: Duration = Duration::from_secs(1);
+/// From a failure to the next attempt to read the group; twice as long each time, because an attempt starts a process of nft.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Of the agent that reads them; what does not fit waits in the socket, and is counted when that is full.
 const ROOM: usize = 1024;
 /// `(NFNL_SUBSYS_ULOG << 8) | NFULNL_MSG_PACKET`.
@@ -36,28 +37,31 @@ const PACKET: u16 = 4 << 8;
 /// Length of `struct nfgenmsg`.
 const NFGENMSG: usize = 4;
 
-/// What the kernel tells.
+/// What the log gives, in the order of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PacketLogEvent {
+    /// The group is read from now on.
+    Begun,
     Packet(LoggedPacket),
-    /// So many packets were not told, because nobody read them in time.
+    /// The kernel dropped the entries of so many packets, because they were not read in time.
     Lost(u32),
+    /// The group cannot be read, or is not read any more. How many packets are missed is not known.
+    Missing,
 }
 
-/// Begins to read the group of the ruleset's records, in the namespace of the calling thread, until the receiver is dropped.
-///
-/// # Errors
-/// [`HostError::Watch`] where the kernel has no nflog, or another program reads the group.
-pub async fn read_packet_log() -> Result<mpsc::Receiver<PacketLogEvent>, HostError> {
-    let failed = |source| HostError::Watch {
-        group: "nflog",
-        source,
-    };
-    let socket = bind().await.map_err(failed)?;
-    rehearse().await.map_err(failed)?;
+/// Reads the group of the ruleset's records in a task of its own, in the namespace of the calling thread, until the receiver is
+/// dropped. A kernel that cannot log packets, and a group that another program reads, are tried again.
+#[must_use]
+pub fn read_packet_log() -> mpsc::Receiver<PacketLogEvent> {
     let (sender, receiver) = mpsc::channel(ROOM);
-    tokio::spawn(keep_reading(socket, sender));
-    Ok(receiver)
+    tokio::spawn(keep_reading(sender));
+    receiver
+}
+
+async fn open() -> Result<TokioSocket, HostCause> {
+    let socket = bind().await?;
+    rehearse().await?;
+    Ok(socket)
 }
 
 /// Does nft take the rules of records? Each of their expressions is an option of the kernel of its own (`CONFIG_NFT_LOG`,
@@ -104,26 +108,43 @@ async fn bind() -> Result<TokioSocket, HostCause> {
     }
 }
 
-/// Reads, and begins again where the socket fails.
-async fn keep_reading(socket: TokioSocket, sender: mpsc::Sender<PacketLogEvent>) {
-    let mut socket = Some(socket);
-    while !sender.is_closed() {
-        if let Some(socket) = socket.take() {
-            pass_on(socket, &sender).await;
-        }
-        sleep(PAUSE).await;
-        socket = match bind().await {
-            Ok(socket) => Some(socket),
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "the log of packets cannot be read");
-                None
+async fn keep_reading(sender: mpsc::Sender<PacketLogEvent>) {
+    let (mut pause, mut noted) = (FIRST_PAUSE, None);
+    loop {
+        let begun = Instant::now();
+        let failed = match open().await {
+            Ok(socket) => {
+                noted = None;
+                if sender.send(PacketLogEvent::Begun).await.is_err() {
+                    return;
+                }
+                pass_on(socket, &sender).await
             }
+            Err(cause) => Some(cause),
         };
+        if sender.send(PacketLogEvent::Missing).await.is_err() {
+            return;
+        }
+        if failed.is_some() && failed != noted {
+            let error = failed.as_ref().map(|cause| cause as &dyn std::error::Error);
+            tracing::warn!(
+                error,
+                "the kernel's log of packets cannot be read: no decision about a packet is recorded"
+            );
+            noted = failed;
+        }
+        if begun.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
+        tokio::select! {
+            () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            () = sender.closed() => return,
+        }
     }
 }
 
-async fn pass_on(socket: TokioSocket, sender: &mpsc::Sender<PacketLogEvent>) {
+/// Why the reading ended; none: the receiver is gone.
+async fn pass_on(socket: TokioSocket, sender: &mpsc::Sender<PacketLogEvent>) -> Option<HostCause> {
     let mut next = Some(0);
     loop {
         let datagram = tokio::select! {
@@ -131,12 +152,9 @@ async fn pass_on(socket: TokioSocket, sender: &mpsc::Sender<PacketLogEvent>) {
                 Ok((datagram, _)) => datagram,
                 // The numbers of the packets show how many were lost.
                 Err(error) if error.raw_os_error() == Some(errno::ENOBUFS) => continue,
-                Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the log of packets ended; it is read again");
-                    return;
-                }
+                Err(error) => return Some(error.into()),
             },
-            () = sender.closed() => return,
+            () = sender.closed() => return None,
         };
         for (_, message) in parse(&datagram) {
             let Some((number, packet)) = logged(&message) else {
@@ -150,7 +168,7 @@ async fn pass_on(socket: TokioSocket, sender: &mpsc::Sender<PacketLogEvent>) {
             let packet = packet.map(PacketLogEvent::Packet);
             for event in lost.into_iter().chain(packet) {
                 if sender.send(event).await.is_err() {
-                    return;
+                    return None;
                 }
             }
         }

@@ -42,6 +42,7 @@ pub mod release;
 mod renew;
 mod renewals;
 mod report;
+mod report_pace;
 pub mod run;
 pub mod scopes;
 pub mod sessions;

@@ -23,19 +23,13 @@ impl<H: Host> Agent<H> {
             .found(self.kernel.last.seal().unwrap_or(Seal::NotSealed), serial);
         let inputs = self.report_inputs();
         let (now, findings) = (inputs.time.now, inputs.findings());
-        let mut status = inputs.status();
+        let (mut status, rules) = inputs.status_and_counts();
         for (name, packets) in &status.counters {
             if let Some(counter) = name.strip_prefix(PACKETS) {
                 self.output.metrics.counted_packets(counter, *packets);
             }
         }
-        self.output.metrics.forget_rules();
-        for (policy, rule) in inputs.observed() {
-            self.output.metrics.would_refuse(policy, &rule);
-        }
-        for (namespace, rule) in inputs.denied() {
-            self.output.metrics.denied(namespace, &rule);
-        }
+        self.output.metrics.rules(&rules);
         status.conditions = self.output.report.conditions();
         for finding in findings {
             postern_crds::conditions::set(&mut status.conditions, &finding, None, now);

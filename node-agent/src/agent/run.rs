@@ -16,6 +16,7 @@ use super::activation::Activation;
 use super::event_pace::EventPace;
 use super::intake::Taken;
 use super::reconcile::Again;
+use super::report_pace::ReportPace;
 use super::state::Agent;
 use super::updates::NodeUpdate;
 use crate::audit::Entry;
@@ -90,6 +91,7 @@ where
     let mut timer = Instant::now();
     let mut delay = RETRY;
     let mut pace = EventPace::default();
+    let mut resolvers = ReportPace::default();
     let mut soon = (started == Again::Soon).then(|| Instant::now() + delay);
     loop {
         wakers.health.heartbeat(wakers.check + LONGEST_TURN);
@@ -98,6 +100,7 @@ where
             soon,
             agent.next_patience().map(Instant::from_std),
             pace.due(),
+            resolvers.due(),
             agent.output.report.due().map(Instant::from_std),
         ];
         let wake = next.into_iter().flatten().min().unwrap_or(timer);
@@ -120,13 +123,13 @@ where
             // The guard of the uplinks follows a switch at once.
             Ok(()) = wakers.uplinks.changed() => Activation::HostChanged,
             Ok(()) = wakers.egress.changed() => Activation::HostChanged,
-            Ok(()) = agent.dns.changed() => { agent.write_report(); continue }
+            Ok(()) = agent.dns.changed() => { resolvers.changed(); continue }
             Some(()) = wakers.host.next(), if pace.is_over() => {
                 tokio::time::sleep(DEBOUNCE).await;
                 Activation::HostChanged
             }
             () = sleep_until(wake) => {
-                agent.output.report.flush();
+                if resolvers.takes_turn() { agent.write_report() } else { agent.output.report.flush() }
                 agent.answer_waiting().await;
                 if soon.is_some_and(|at| at <= Instant::now()) { Activation::Retry }
                 else if timer <= Instant::now() { Activation::Timer }
@@ -138,15 +141,13 @@ where
                 None => continue,
             },
         };
-        let taken = agent.take_documents();
-        if activation == Activation::IntentChanged && taken == Taken::Nothing {
-            agent.write_report();
-            continue;
-        }
-        let activation = if taken != Taken::Nothing {
-            Activation::IntentChanged
-        } else {
-            activation
+        let activation = match agent.take_documents() {
+            Taken::Nothing if activation == Activation::IntentChanged => {
+                agent.write_report();
+                continue;
+            }
+            Taken::Nothing => activation,
+            Taken::New | Taken::Facts => Activation::IntentChanged,
         };
         agent.output.metrics.reconciled(&activation.to_string());
         let again = agent.reconcile(activation).await;
@@ -246,7 +247,10 @@ impl<H: Host> Agent<H> {
             Work::Ask(ControlRequest::DnsCheck(check), answer) => {
                 let found = self.dns.check(check);
                 tokio::spawn(async move {
-                    let found = found.await.unwrap_or(Err(DnsCheckError::NotServed));
+                    let found = match found {
+                        Ok(found) => found.await.unwrap_or(Err(DnsCheckError::NotServed)),
+                        Err(error) => Err(error),
+                    };
                     drop(answer.send(measured(found)));
                 });
                 None

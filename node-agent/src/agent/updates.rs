@@ -1,5 +1,5 @@
-//! Changes of the node's files while the agent runs: the UID of the node, the installed keys, and the sockets of tunnel
-//! processes. None takes anything out of force.
+//! What tasks beside the loop find while the agent runs: the UID of the node, the installed keys, the sockets of tunnel processes, and
+//! whether packets are logged. None takes anything out of force.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -10,6 +10,7 @@ use inotify::{Inotify, WatchMask};
 use postern_crds::conditions::Reason;
 use postern_host::Host;
 use postern_intent::{KeyId, TrustedKeys, Uid};
+use postern_plan::desired::PacketLog;
 use postern_telemetry::chain;
 use tokio::sync::mpsc;
 
@@ -20,7 +21,7 @@ use crate::control::ControlAnswer;
 use crate::endpoints::FoundEndpoints;
 use crate::inbox::DocumentKind;
 
-/// Changes of files that other programs replace.
+/// What a task beside the loop found.
 #[derive(Debug)]
 pub enum NodeUpdate {
     /// The UID of this node.
@@ -35,6 +36,8 @@ pub enum NodeUpdate {
     TunnelServed,
     /// The addresses that names of servers outside have.
     Endpoints(FoundEndpoints),
+    /// Whether the agent reads the kernel's log of packets, for records of decisions.
+    PacketLog(PacketLog),
 }
 
 /// Sends an update when a tunnel process makes a socket in this folder. While the process was away the pause before the next
@@ -73,6 +76,13 @@ impl<H: Host> Agent<H> {
             }
             NodeUpdate::Preflight(found) => {
                 self.output.preflight = Some(found);
+                return Activation::Asked;
+            }
+            NodeUpdate::PacketLog(log) => {
+                let before = std::mem::replace(&mut self.kernel.facts.packet_log, log);
+                if before == PacketLog::Read {
+                    self.count("packet_log_ended");
+                }
                 return Activation::Asked;
             }
             NodeUpdate::Node(uid) => {

@@ -2,7 +2,7 @@
 
 use postern_agent_core::egress::{EgressOrder, WantedEgress};
 use postern_host::Host;
-use postern_intent::Body;
+use postern_intent::{Address, Body, IfName};
 use postern_plan::host::EgressAddress;
 
 use super::state::Agent;
@@ -31,8 +31,7 @@ impl<H: Host> Agent<H> {
         self.kernel.uplinks = found.reported;
     }
 
-    /// Orders the egress addresses of the body in force, and takes what the task found last. While the uplink of an exit is not
-    /// known, as before the first reading, the former order stays.
+    /// Orders the egress addresses of the body in force, and takes what the task found last.
     pub(super) fn follow_egress(&mut self) {
         let order = match self.body() {
             _ if self.is_released() => Some(EgressOrder::default()),
@@ -45,7 +44,9 @@ impl<H: Host> Agent<H> {
         self.kernel.egress = self.egress.found();
     }
 
-    /// The addresses of a session with a server outside are on the session's device. None: an uplink was not read.
+    /// The addresses of a session with a server outside are on the session's device. While the uplink of an exit is not known,
+    /// as before the first reading, its addresses stay where they are and none is added. None: the task has not looked yet where they
+    /// are.
     fn wanted_egress(&self, body: &Body) -> Option<EgressOrder> {
         let is_unread =
             self.kernel.last.read_back.is_none() || self.is_unread(postern_host::Part::Uplinks);
@@ -54,18 +55,20 @@ impl<H: Host> Agent<H> {
             if served.egress.is_empty() || body.external_session(&served.exit).is_some() {
                 continue;
             }
-            let Some(device) = self.kernel.facts.uplink(served.uplink.as_ref()) else {
-                if is_unread {
-                    return None;
+            let given = served.egress.iter();
+            let on: Vec<EgressAddress> = match self.kernel.facts.uplink(served.uplink.as_ref()) {
+                Some(device) => given.map(|address| on_device(&device, *address)).collect(),
+                None if is_unread => {
+                    let there = self.egress.found().there?.into_iter();
+                    there
+                        .filter(|on| served.egress.contains(&on.address))
+                        .collect()
                 }
-                continue;
+                None => continue,
             };
-            wanted.extend(served.egress.iter().map(|address| WantedEgress {
+            wanted.extend(on.into_iter().map(|on| WantedEgress {
                 exit: served.exit.clone(),
-                on: EgressAddress {
-                    device: device.clone(),
-                    address: *address,
-                },
+                on,
                 term: served.egress_term,
             }));
         }
@@ -74,5 +77,12 @@ impl<H: Host> Agent<H> {
             not_after: body.not_after,
             serial: body.serial,
         })
+    }
+}
+
+fn on_device(device: &IfName, address: Address) -> EgressAddress {
+    EgressAddress {
+        device: device.clone(),
+        address,
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,10 @@ use postern_plan::desired::dns::DnsExit;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::answer::{Asker, Desk};
+use super::counters::QuestionOutcome;
 use super::decide::DnsDecision;
 use super::node::DnsNode;
 use super::question::DnsQuestion;
@@ -23,7 +26,7 @@ use super::socket::ResolverPath;
 use super::upstream::{AskedResolvers, ask};
 
 /// The longest measurement: who asks on the socket waits for 30 s.
-const LONGEST: Duration = Duration::from_secs(20);
+const LONGEST: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 20 });
 /// The lower bits of the fourth byte of a message that say that the server failed (RFC 1035, section 4.1.1).
 const FAILED: u8 = 2;
 
@@ -118,13 +121,26 @@ pub enum DnsCheckError {
     NoName,
     #[error("{name} is no name")]
     NameUnreadable { name: String },
-    #[error("the forwarder serves no pod with the address {pod}")]
+    #[error(
+        "the forwarder serves no pod with the address {pod}: give an address of a pod of this node that a policy selects"
+    )]
     UnknownPod { pod: IpAddr },
-    /// It is refused, or one of the cluster's, or there is no exit.
-    #[error("{name} is not asked of a resolver outside of the cluster for this pod")]
-    NotForwarded { name: String },
-    #[error("the forwarder does not run, or measures already")]
+    #[error("{name} is a name of the cluster: give one that is asked of a resolver outside")]
+    NameOfCluster { name: String },
+    #[error("the policy of the pod refuses {name}: give a name that it allows")]
+    NameRefused { name: String },
+    #[error(
+        "no resolver is known for the pod: name one in spec.dns.upstreams of its policy or by the agent's --dns-upstreams"
+    )]
+    NoResolver,
+    #[error(
+        "the node asks for no name outside for this pod now ({outcome}): the conditions of its policy and of this node say why"
+    )]
+    NotAsked { outcome: &'static str },
+    #[error("the forwarder does not run: the agent's log says why")]
     NotServed,
+    #[error("the forwarder measures already: try again when that measurement is over")]
+    Busy,
 }
 
 /// A measurement that is asked for, with the way back.
@@ -133,13 +149,23 @@ pub type CheckWork = (
     oneshot::Sender<Result<DnsCheckReport, DnsCheckError>>,
 );
 
-/// Measures what is asked for, one after the other.
+/// Measures what is asked for. Who asks meanwhile hears that at once: nobody would wait for the end of two measurements.
 pub(super) async fn serve_checks<N: DnsNode>(
     desk: Arc<Desk<N>>,
     mut work: mpsc::Receiver<CheckWork>,
 ) {
-    while let Some((check, answer)) = work.recv().await {
-        drop(answer.send(measure(&desk, &check).await));
+    while let Some((check, mut answer)) = work.recv().await {
+        let mut measured = pin!(measure(&desk, &check));
+        loop {
+            tokio::select! {
+                found = &mut measured => {
+                    drop(answer.send(found));
+                    break;
+                }
+                () = answer.closed() => break,
+                Some((_, other)) = work.recv() => drop(other.send(Err(DnsCheckError::Busy))),
+            }
+        }
     }
 }
 
@@ -167,27 +193,29 @@ async fn measure<N: DnsNode>(
     let names: Vec<CheckedName> = names.collect::<Result<_, _>>()?;
     let first = names.first().ok_or(DnsCheckError::NoName)?;
     let resolvers = first.resolvers.clone();
-    // What the resolvers have to find out first is the time of neither way. What is written into the kernel for a name that is new to the
-    // pod is the forwarder's.
-    for name in &names {
-        directly(name).await;
-    }
     let (mut forwarder, mut upstream) = (Vec::new(), Vec::new());
-    let began = Instant::now();
-    for round in 0..check.rounds {
+    let measured = async {
+        // The time in which a resolver learns a name counts for neither way. The time in which the kernel takes an address that is new to
+        // the pod counts for the forwarder.
         for name in &names {
-            if began.elapsed() > LONGEST {
-                break;
-            }
-            let forwarder_first = round.is_multiple_of(2);
-            if forwarder_first {
-                forwarder.push(by_forwarder(desk, asker, name).await);
-            }
-            upstream.push(directly(name).await);
-            if !forwarder_first {
-                forwarder.push(by_forwarder(desk, asker, name).await);
+            directly(name).await;
+        }
+        for round in 0..check.rounds {
+            for name in &names {
+                let forwarder_first = round.is_multiple_of(2);
+                if forwarder_first {
+                    forwarder.push(by_forwarder(desk, asker, name).await);
+                }
+                upstream.push(directly(name).await);
+                if !forwarder_first {
+                    forwarder.push(by_forwarder(desk, asker, name).await);
+                }
             }
         }
+    };
+    // A question that the end cuts off counts for neither way.
+    if timeout(LONGEST, measured).await.is_err() {
+        tracing::debug!("the measurement took too long: what was measured until then counts");
     }
     let cost = FilterCost {
         forwarder: LatencySummary::of(&forwarder),
@@ -224,11 +252,27 @@ fn prepare<N: DnsNode>(
             exit,
             resolvers,
         }),
-        Some(DnsDecision::Cluster(_) | DnsDecision::Here { .. }) | None => {
-            Err(DnsCheckError::NotForwarded {
+        Some(DnsDecision::Cluster(_)) => Err(DnsCheckError::NameOfCluster {
+            name: name.to_owned(),
+        }),
+        Some(DnsDecision::Here { outcome, .. }) => Err(not_asked(name, outcome)),
+        None => Err(DnsCheckError::UnknownPod {
+            pod: asker.client.ip(),
+        }),
+    }
+}
+
+fn not_asked(name: &str, outcome: QuestionOutcome) -> DnsCheckError {
+    match outcome {
+        QuestionOutcome::NameRefused | QuestionOutcome::ResolverName => {
+            DnsCheckError::NameRefused {
                 name: name.to_owned(),
-            })
+            }
         }
+        QuestionOutcome::NoResolver => DnsCheckError::NoResolver,
+        _ => DnsCheckError::NotAsked {
+            outcome: outcome.name(),
+        },
     }
 }
 

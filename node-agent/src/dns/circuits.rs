@@ -1,7 +1,7 @@
-//! The circuits of all resolvers that policies and settings name.
+//! Which resolvers that policies and settings name are not asked at the moment, because they did not answer.
 //!
-//! A circuit belongs to one scope: what the pods of one policy ask, and for whose answer a resolver waits, closes it to no other
-//! policy. A resolver that a pod chose has none; its pod alone waits for it.
+//! Each scope has its own circuit for a resolver: where the pods of one policy ask for names that get no answer, the pods of other
+//! policies still ask that resolver. A resolver that a pod chose itself has no circuit, because no other pod waits for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -14,6 +14,7 @@ use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan};
 use tokio::sync::watch;
 
 use super::counters::DnsCounters;
+use crate::latest::send_other;
 
 /// Resolvers that are not asked, by scope.
 pub type OpenResolvers = BTreeMap<ScopeId, BTreeSet<SocketAddr>>;
@@ -31,7 +32,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Circuit {
-    /// The way that the questions take: what is known by another one is nothing about this one.
+    /// The exit and the device that the questions leave by. A resolver may answer by one exit and not by another one.
     way: DnsExit,
     breaker: CircuitBreaker,
 }
@@ -115,11 +116,7 @@ impl ResolverCircuits {
             *state = (*state).max(number(circuit.breaker.state()));
         }
         self.0.counters.resolvers(&worst);
-        self.0.open.send_if_modified(|published| {
-            let changed = *published != open;
-            *published = open;
-            changed
-        });
+        send_other(&self.0.open, open);
     }
 }
 

@@ -1,13 +1,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicI64;
 
 use postern_agent_core::records::RecordVerdict;
 use postern_intent::ExitName;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+use crate::metrics::series::GaugeSeries;
 
 /// The end of one question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,7 +132,7 @@ struct OutcomeLabel {
 }
 
 /// A resolver as it is asked through an exit; no exit: by the uplink of the node.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct ResolverLabels {
     exit: String,
     upstream: String,
@@ -140,7 +142,7 @@ struct ResolverLabels {
 #[derive(Debug, Clone)]
 pub struct DnsCounters {
     questions: Family<OutcomeLabel, Counter>,
-    resolvers: Family<ResolverLabels, Gauge>,
+    resolvers: GaugeSeries<ResolverLabels, i64, AtomicI64>,
 }
 
 impl Default for DnsCounters {
@@ -148,7 +150,7 @@ impl Default for DnsCounters {
     fn default() -> Self {
         let counters = Self {
             questions: Family::default(),
-            resolvers: Family::default(),
+            resolvers: GaugeSeries::default(),
         };
         for outcome in QuestionOutcome::ALL {
             drop(counters.of(outcome));
@@ -168,19 +170,19 @@ impl DnsCounters {
         let help = "Questions of pods for names, by how they ended";
         registry.register("dns_questions", help, self.questions.clone());
         let help = "State of each resolver that policies or settings name: 0 asked, 1 on trial, 2 left alone";
-        registry.register("dns_upstream_state", help, self.resolvers.clone());
+        registry.register("dns_upstream_state", help, self.resolvers.family());
     }
 
     /// The state of each resolver; those that are not named are forgotten.
     pub(crate) fn resolvers(&self, states: &BTreeMap<(Option<ExitName>, SocketAddr), i64>) {
-        self.resolvers.clear();
-        for ((exit, resolver), state) in states {
+        let states = states.iter().map(|((exit, resolver), state)| {
             let labels = ResolverLabels {
                 exit: exit.as_ref().map(ToString::to_string).unwrap_or_default(),
                 upstream: resolver.to_string(),
             };
-            self.resolvers.get_or_create(&labels).set(*state);
-        }
+            (labels, *state)
+        });
+        self.resolvers.show(states.collect());
     }
 
     pub(super) fn count(&self, outcome: QuestionOutcome) {

@@ -2,6 +2,8 @@
 //! while the agent's loop may be busy. What it does is decided by [`postern_agent_core::egress::decide`].
 
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::time::Instant;
 
@@ -12,6 +14,8 @@ use postern_intent::Serial;
 use postern_plan::host::EgressAddress;
 use std::collections::BTreeSet;
 use tokio::sync::watch;
+
+use crate::latest::send_other;
 
 pub use task::{Confirmations, start};
 
@@ -35,7 +39,7 @@ pub struct EgressHandle {
 impl EgressHandle {
     /// Gives the task another order, if it changed.
     pub fn order(&self, order: EgressOrder) {
-        replace(&self.orders, Some(order));
+        send_other(&self.orders, Some(order));
     }
 
     /// The newest findings.
@@ -76,13 +80,4 @@ pub async fn let_go(host: &impl EgressAddresses) -> Result<Vec<String>, HostErro
         done.push(format!("remove egress address {address} from {device}"));
     }
     Ok(done)
-}
-
-/// Sends a value where it is another one.
-fn replace<T: PartialEq>(to: &watch::Sender<T>, value: T) {
-    to.send_if_modified(|current| {
-        let changed = *current != value;
-        *current = value;
-        changed
-    });
 }

@@ -17,8 +17,9 @@ use postern_telemetry::chain;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{EgressHandle, IntentConfirmation, replace};
+use super::{EgressHandle, IntentConfirmation};
 use crate::clock::Clock;
+use crate::latest::send_other;
 
 /// Between two looks where nothing happens.
 const CHECK: Duration = Duration::from_secs(1);
@@ -104,7 +105,7 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
 
     /// Acts until nothing is left to do; how long nothing is due then.
     async fn turn(&mut self, order: Option<&EgressOrder>) -> Duration {
-        let confirmed = order.filter(|order| order.is_confirmed());
+        let confirmed = order.filter(|order| order.needs_confirmation());
         self.confirmations.want(confirmed.map(|order| order.serial));
         let Some(order) = order else {
             return self.only_look().await;
@@ -157,7 +158,7 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
         }
     }
 
-    /// What failed is tried again after a pause; what is to go is not waited for.
+    /// An act that failed is tried again after a pause. The removal of an address is tried again at each turn.
     fn is_due(&self, act: &EgressAct) -> bool {
         let fault = self.faults.get(address(act));
         matches!(act, EgressAct::Drop(_))
@@ -294,7 +295,7 @@ impl<H: EgressAddresses + Links> EgressTask<H> {
     }
 
     fn publish(&self, findings: EgressFindings) {
-        replace(&self.publisher, findings);
+        send_other(&self.publisher, findings);
     }
 
     fn log(&self, message: &str, address: &EgressAddress) {
@@ -332,7 +333,7 @@ impl Confirmations {
 
     fn want(&self, serial: Option<Serial>) {
         if let Self::ApiServer { wanted, .. } = self {
-            replace(wanted, serial);
+            send_other(wanted, serial);
         }
     }
 }

@@ -24,6 +24,8 @@ use postern_intent::body::Isolation;
 use postern_plan::desired::UplinkGuard;
 use tokio::sync::watch;
 
+use crate::latest::send_other;
+
 pub use file::{IsolationFile, read as read_file};
 pub use task::{IsolationOptions, let_go, start};
 
@@ -64,13 +66,7 @@ pub struct IsolationHandle {
 impl IsolationHandle {
     /// Gives the task another order, if it changed.
     pub fn order(&self, order: UplinkOrder) {
-        self.orders.send_if_modified(|current| {
-            let changed = *current != order;
-            if changed {
-                *current = order;
-            }
-            changed
-        });
+        send_other(&self.orders, order);
     }
 
     /// The newest finding.

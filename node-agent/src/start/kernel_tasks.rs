@@ -1,6 +1,7 @@
 //! Tasks beside the loop that change the kernel by themselves, and the kernel's events that wake them and the loop.
 
 use futures::StreamExt as _;
+use postern_agent::agent::NodeUpdate;
 use postern_agent::agent::state::{StartDamage, note_damage};
 use postern_agent::clock::Clock;
 use postern_agent::egress::{self, Confirmations, EgressHandle};
@@ -10,7 +11,7 @@ use postern_agent::records::{self, NameRecords, RecordHandle, RecordMetrics};
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_linux::{KernelChange, LinuxHost, LinuxOptions};
 use postern_plan::desired::PacketLog;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Without the kernel's events the timer looks, which takes seconds instead of milliseconds.
 pub(super) fn kernel_events(damages: &mut Vec<StartDamage>) -> mpsc::Receiver<KernelChange> {
@@ -48,19 +49,25 @@ pub(super) fn keep_egress(
     egress::start(LinuxHost::new(options), clock, confirmations, events)
 }
 
-/// Records of decisions in a task of their own. A kernel that cannot tell of packets gets no rules that would make it.
-pub(super) async fn keep_records(metrics: RecordMetrics) -> (RecordHandle, NameRecords, PacketLog) {
+/// Records of decisions in a task of their own. The ruleset logs no packet before the log is read, and the guard does not wait for
+/// that.
+pub(super) fn keep_records(
+    metrics: RecordMetrics,
+    updates: mpsc::Sender<NodeUpdate>,
+) -> (RecordHandle, NameRecords) {
     let (handle, names, inputs) = records::ends(metrics);
-    let (packets, packet_log) = match postern_linux::read_packet_log().await {
-        Ok(packets) => (Some(packets), PacketLog::Read),
-        Err(error) => {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "no decision about a packet is recorded");
-            (None, PacketLog::Missing)
+    let (states, mut changes) = watch::channel(PacketLog::default());
+    let packets = postern_linux::read_packet_log();
+    tokio::spawn(records::write_records(inputs, packets, states));
+    tokio::spawn(async move {
+        while changes.changed().await.is_ok() {
+            let state = *changes.borrow_and_update();
+            if updates.send(NodeUpdate::PacketLog(state)).await.is_err() {
+                return;
+            }
         }
-    };
-    tokio::spawn(records::write_records(inputs, packets));
-    (handle, names, packet_log)
+    });
+    (handle, names)
 }
 
 /// A crowd of events as one: everything that waits is taken together.

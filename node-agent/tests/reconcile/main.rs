@@ -13,6 +13,7 @@ mod audit;
 mod claim;
 mod death;
 mod drift;
+mod egress;
 mod failing;
 mod gateways;
 mod grants;

@@ -7,13 +7,16 @@ use postern_agent::cleanup::{CleanupError, cleanup};
 use postern_agent::inbox::SourceDocuments;
 use postern_agent::ledger::{Ledger, ReleasedBy};
 use postern_cni::protocol::CniResponse;
+use postern_crds::conditions::ConditionType;
 use postern_host::bypass::{Bypass, Direction};
 use postern_host::error::errno;
 use postern_host::ports::{Firewall as _, Locks as _};
 use postern_host_testing::contract::OtherProgram as _;
 use postern_host_testing::fake::Call;
-use postern_intent::body::Class;
+use postern_intent::body::{Class, TermsAudit};
 use postern_plan::check::Seal;
+use postern_plan::desired::PacketLog;
+use postern_plan::desired::names::RECORDED;
 use postern_plan::host::{LockAction, LockPolicy};
 use postern_plan::settings::{LOCK_INSIDE_PRIORITY, SecondLock};
 use tokio::sync::oneshot;
@@ -170,6 +173,37 @@ async fn the_report_says_what_the_checks_of_the_host_find() {
         node.runs(activation).await;
         node.reports("Preflight", status, reason);
     }
+}
+
+#[tokio::test]
+async fn the_ruleset_logs_packets_while_the_agent_reads_them_and_the_report_says_when_it_does_not()
+{
+    let mut node = Node::new();
+    let body = next(&client(), |body| {
+        body.firewall[0].terms.audit = TermsAudit::Denied;
+    });
+    node.takes(body).await;
+    let names_only = |node: &Node| {
+        let findings = node.agent.report_inputs().findings();
+        let mut findings = findings.into_iter();
+        let programmed = findings.find(|one| one.kind == ConditionType::Programmed);
+        programmed.unwrap().message.contains("records names only")
+    };
+    assert!(!names_only(&node), "it was not tried yet");
+    for (log, logs) in [
+        (PacketLog::Missing, false),
+        (PacketLog::Read, true),
+        (PacketLog::Missing, false),
+    ] {
+        let activation = node.agent.take_update(NodeUpdate::PacketLog(log));
+        node.runs(activation).await;
+        let read = node.host.read_firewall().await.unwrap();
+        let chains = &read.inet.as_ref().unwrap().chains;
+        let records = chains.keys().any(|name| name.starts_with(RECORDED));
+        assert_eq!(records, logs, "{log:?}");
+        assert_eq!(names_only(&node), !logs, "{log:?}");
+    }
+    assert_eq!(node.agent.output.counters["packet_log_ended"], 1);
 }
 
 /// As where a set has another type in another version: nft refuses each edit, and takes the tables made anew.

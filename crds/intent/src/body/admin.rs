@@ -68,9 +68,7 @@ impl AdminRule {
     }
 
     fn matches(&self, destination: SocketAddr, protocol: RuleProtocol) -> bool {
-        let has_port = |range: &RulePortRange| {
-            range.protocol == protocol && (range.from..=range.to).contains(&destination.port())
-        };
+        let has_port = |range: &RulePortRange| range.covers(protocol, destination.port());
         let address = destination.ip();
         (self.to.is_empty() || self.to.iter().any(|range| range.contains(&address)))
             && (self.ports.is_empty() || self.ports.iter().any(has_port))
@@ -78,6 +76,12 @@ impl AdminRule {
 }
 
 impl AdminPolicy {
+    /// The rules that deny: they alone are counted.
+    pub fn denying(&self) -> impl Iterator<Item = &AdminRule> {
+        let rules = self.rules.iter();
+        rules.filter(|rule| rule.action == AdminAction::Deny)
+    }
+
     /// The first rule of these policies that matches a destination.
     #[must_use]
     pub fn first_match(

@@ -66,3 +66,10 @@ pub struct RulePortRange {
     pub from: u16,
     pub to: u16,
 }
+
+impl RulePortRange {
+    #[must_use]
+    pub fn covers(&self, protocol: RuleProtocol, port: u16) -> bool {
+        self.protocol == protocol && (self.from..=self.to).contains(&port)
+    }
+}

@@ -162,7 +162,7 @@ impl ReportInputs<'_> {
         let is_audited = scopes.into_iter().any(|scope| !scope.terms.audit.is_none());
         if is_audited && self.setup.facts.packet_log == PacketLog::Missing {
             sentence.push_str(&format!(
-                " Of spec.audit it records names only: its kernel lacks one of CONFIG_NETFILTER_NETLINK_LOG, CONFIG_NFT_LOG and CONFIG_NFT_LIMIT, or another program reads nflog group {RECORD_GROUP}; the agent's log at its start says which."
+                " Of spec.audit it records names only: its kernel lacks one of CONFIG_NETFILTER_NETLINK_LOG, CONFIG_NFT_LOG and CONFIG_NFT_LIMIT, or another program reads nflog group {RECORD_GROUP}; the agent's log says which, and the agent tries again."
             ));
         }
         sentence

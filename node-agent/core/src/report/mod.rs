@@ -34,6 +34,7 @@ use crate::tunnel_health::TunnelHealths;
 
 pub use bypassed::BypassedPod;
 pub use isolation::ReportedUplinks;
+pub use scopes::ScopeRuleCounts;
 
 /// How the names of counters of packets begin.
 pub const PACKETS: &str = "packets_";

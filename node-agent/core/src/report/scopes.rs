@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_crds::node_report::{
     DeniedCount, OBSERVED_LISTED, RuleCount, SCOPES_LISTED, ScopePods, ScopePolicy, ScopeReport,
 };
+use postern_intent::Body;
 use postern_intent::body::{EgressPath, PolicyRef, Scope, TermsEnforcement};
-use postern_intent::{Body, Namespace};
 use postern_plan::check::Seal;
 use postern_plan::desired::{AddressClass, names};
 
@@ -15,14 +15,45 @@ use crate::posture::scope_posture;
 use crate::read_back::ReadBack;
 use crate::scope_status::ScopeStatus;
 
+/// What single rules of a scope counted, in packets: those that counted nothing too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopeRuleCounts<'a> {
+    pub policy: &'a PolicyRef,
+    /// What rules and the default action would have refused of a policy that only observes.
+    pub observed: Vec<RuleCount>,
+    /// What rules of administrators refused.
+    pub denied: Vec<DeniedCount>,
+}
+
 impl ReportInputs<'_> {
-    pub(super) fn scope_reports(&self) -> Vec<ScopeReport> {
+    /// Of each scope, in the order of the body.
+    pub(super) fn rule_counts(&self) -> Vec<ScopeRuleCounts<'_>> {
+        let body = self.read_back.and_then(ReadBack::body);
+        let scopes = body.into_iter().flat_map(|body| &body.firewall);
+        let counts = scopes.map(|scope| ScopeRuleCounts {
+            policy: &scope.policy,
+            observed: self.observed_rules(scope),
+            denied: self.denied_rules(scope),
+        });
+        counts.collect()
+    }
+
+    pub(super) fn scope_reports(&self, counts: &[ScopeRuleCounts<'_>]) -> Vec<ScopeReport> {
         let Some((read_back, body)) = self.read_back.and_then(|one| Some((one, one.body()?)))
         else {
             return Vec::new();
         };
-        let scopes = body.firewall.iter();
-        let reports = scopes.filter_map(|scope| self.scope_report(read_back, body, scope));
+        let scopes = body.firewall.iter().zip(counts);
+        let reports = scopes.filter_map(|(scope, counts)| {
+            let report = self.scope_report(read_back, body, scope)?;
+            let observed = counts.observed.iter();
+            let denied = counts.denied.iter();
+            Some(ScopeReport {
+                observed: observed.filter(|rule| rule.packets > 0).cloned().collect(),
+                denied: denied.filter(|rule| rule.packets > 0).cloned().collect(),
+                ..report
+            })
+        });
         let mut reports: Vec<ScopeReport> = reports.take(SCOPES_LISTED).collect();
         let (mut room, mut room_for_denied) = (OBSERVED_LISTED, OBSERVED_LISTED);
         for report in &mut reports {
@@ -32,31 +63,6 @@ impl ReportInputs<'_> {
             room_for_denied -= report.denied.len();
         }
         reports
-    }
-
-    /// What rules and default actions of policies that only observe would have refused, in packets, for the metric: those that
-    /// would have refused nothing too.
-    #[must_use]
-    pub fn observed(&self) -> Vec<(&PolicyRef, RuleCount)> {
-        let body = self.read_back.and_then(ReadBack::body);
-        let scopes = body.into_iter().flat_map(|body| &body.firewall);
-        let each = scopes.flat_map(|scope| {
-            let rules = self.observed_rules(scope).into_iter();
-            rules.map(|rule| (&scope.policy, rule))
-        });
-        each.collect()
-    }
-
-    /// What rules of administrators refused, in packets, by the namespace of the pods: those that refused nothing too.
-    #[must_use]
-    pub fn denied(&self) -> Vec<(&Namespace, DeniedCount)> {
-        let body = self.read_back.and_then(ReadBack::body);
-        let scopes = body.into_iter().flat_map(|body| &body.firewall);
-        let each = scopes.flat_map(|scope| {
-            let rules = self.denied_rules(scope).into_iter();
-            rules.map(|rule| (&scope.policy.namespace, rule))
-        });
-        each.collect()
     }
 
     fn rule_counters(&self) -> Option<&BTreeMap<String, u64>> {
@@ -69,7 +75,7 @@ impl ReportInputs<'_> {
             return Vec::new();
         };
         let policies = scope.terms.admin.iter();
-        let rules = policies.flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)));
+        let rules = policies.flat_map(|policy| policy.denying().map(move |rule| (policy, rule)));
         let found = rules.filter_map(|(policy, rule)| {
             Some(DeniedCount {
                 policy: policy.name.clone(),
@@ -132,10 +138,6 @@ impl ReportInputs<'_> {
             true => (0, leaving),
             false => (leaving, 0),
         };
-        let mut rules = self.observed_rules(scope);
-        rules.retain(|rule| rule.packets > 0);
-        let mut denied = self.denied_rules(scope);
-        denied.retain(|rule| rule.packets > 0);
         let exit = match scope.way {
             EgressPath::Tunnel | EgressPath::LocalExit => {
                 scope.exit.as_ref().map(ToString::to_string)
@@ -169,8 +171,8 @@ impl ReportInputs<'_> {
                 blocked,
                 unenforceable: unenforceable + passing,
             }),
-            observed: rules,
-            denied,
+            observed: Vec::new(),
+            denied: Vec::new(),
         })
     }
 }

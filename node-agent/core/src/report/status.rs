@@ -18,7 +18,7 @@ use postern_plan::host::{Family, ObservedLink, TunnelBackend};
 use postern_plan::order::{Stage, StepPlan};
 use sha2::{Digest as _, Sha256};
 
-use super::{GuardMeans, PACKETS, PluginUse, RefusalEntry, ReportInputs};
+use super::{GuardMeans, PACKETS, PluginUse, RefusalEntry, ReportInputs, ScopeRuleCounts};
 use crate::read_back::ReadBack;
 
 /// Cap of the schema.
@@ -43,6 +43,17 @@ impl ReportInputs<'_> {
     /// What the agent saw, without conditions.
     #[must_use]
     pub fn status(&self) -> NodeReportStatus {
+        self.status_and_counts().0
+    }
+
+    /// The same, with the counts of rules for the metrics, which leave out none.
+    #[must_use]
+    pub fn status_and_counts(&self) -> (NodeReportStatus, Vec<ScopeRuleCounts<'_>>) {
+        let counts = self.rule_counts();
+        (self.status_with(&counts), counts)
+    }
+
+    fn status_with(&self, counts: &[ScopeRuleCounts<'_>]) -> NodeReportStatus {
         let applied = self.read_back.and_then(ReadBack::applied);
         let serial = self.in_force.serial.0;
         let cluster_serial = self.in_force.cluster_serial.0;
@@ -76,7 +87,7 @@ impl ReportInputs<'_> {
                 })
                 .unwrap_or_default(),
             applied_pods: applied.map(applied_pods),
-            scopes: self.scope_reports(),
+            scopes: self.scope_reports(counts),
             exits: self.exit_reports(),
             served: self.served_reports(),
             isolation: self.isolation_report(),

@@ -38,6 +38,11 @@ pub enum Call {
     RemovePeer,
     DismissTunnel,
     Bypasses,
+    ListEgress,
+    KeepEgress,
+    DropEgress,
+    AskNeighbours,
+    AnnounceEgress,
 }
 
 impl Call {
@@ -62,7 +67,10 @@ impl Call {
             | Self::CutFlows
             | Self::ConfigureTunnel
             | Self::RemovePeer
-            | Self::DismissTunnel => true,
+            | Self::DismissTunnel
+            | Self::KeepEgress
+            | Self::DropEgress
+            | Self::AnnounceEgress => true,
             Self::ListLinks
             | Self::GetDevice
             | Self::ListRoutes
@@ -73,7 +81,9 @@ impl Call {
             | Self::OriginalDestination
             | Self::TunnelBackend
             | Self::ReadTunnel
-            | Self::Bypasses => false,
+            | Self::Bypasses
+            | Self::ListEgress
+            | Self::AskNeighbours => false,
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use postern_intent::{Address, IfName};
 use postern_plan::host::{
-    AdminState, DeviceKey, Family, KernelRoute, LockPolicy, ObservedLink, RoutingRule, TcpSession,
+    AdminState, DeviceKey, EgressAddress, Family, KernelRoute, LockPolicy, ObservedLink,
+    RoutingRule, TcpSession,
 };
 use postern_plan::observed::ObservedFirewall;
 
@@ -32,6 +33,8 @@ pub(super) struct FakeState {
     pub(super) switches: BTreeMap<(IfName, DeviceKey), u8>,
     pub(super) routes: BTreeSet<KernelRoute>,
     pub(super) uplinks: BTreeMap<char, IfName>,
+    /// With the seconds that each was given.
+    pub(super) egress: BTreeMap<EgressAddress, u32>,
     pub(super) rules: Vec<RoutingRule>,
     pub(super) locks: BTreeSet<LockPolicy>,
     pub(super) foreign_locks: BTreeSet<LockPolicy>,

@@ -21,9 +21,10 @@
 //! It does **not** know: packets and counters (they stay 0), time (a lease stays until
 //! [`FakeHost::expires_the_lease`]), what expressions mean (a rule is its text), overlapping intervals, which families
 //! and hooks an expression is allowed in, ways past netfilter other than those that a test names
-//! ([`FakeHost::has_bypass`]), limits and permissions, prefix routes of addresses, link-local addresses, and any other
+//! ([`FakeHost::has_bypass`]), neighbours and the ends of egress addresses, limits and permissions, prefix routes of addresses, link-local addresses, and any other
 //! thing that is not in the table above.
 
+mod egress;
 mod fault;
 mod firewall;
 mod flow;

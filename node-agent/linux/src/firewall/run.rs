@@ -31,11 +31,6 @@ pub(super) async fn list(family: &str) -> Result<Option<Vec<u8>>, HostCause> {
     listed(&["-j", "list", "table", family, TABLE]).await
 }
 
-/// The listing of one set of our inet table; none when there is no such set.
-pub(super) async fn list_set(set: &str) -> Result<Option<Vec<u8>>, HostCause> {
-    listed(&["-j", "list", "set", "inet", TABLE, set]).await
-}
-
 async fn listed(arguments: &[&str]) -> Result<Option<Vec<u8>>, HostCause> {
     let output = nft(arguments, "", LISTING).await?;
     if output.status.success() {

@@ -1,14 +1,19 @@
 //! What each source sent, by the elements that its packets made in the set of a limit.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use postern_host::error::{HostCause, HostError};
+use netlink_sys::protocols::NETLINK_NETFILTER;
+use postern_host::error::{HostCause, HostError, errno};
 use postern_intent::Address;
 use postern_plan::ruleset::SourceCount;
-use serde_json::Value;
 
-use super::run;
+use super::granted::{GET_ELEMENTS, attribute, set_of_ours};
 use crate::host::LinuxHost;
+use crate::netlink;
+
+/// Length of `struct nfgenmsg`.
+const NFGENMSG: usize = 4;
 
 impl LinuxHost {
     /// The sources of a limit. A set that is not there has none.
@@ -19,52 +24,55 @@ impl LinuxHost {
         &self,
         set: &str,
     ) -> Result<BTreeMap<Address, SourceCount>, HostError> {
-        let listing = run::list_set(set).await;
-        let read =
-            listing.and_then(|listing| listing.map_or(Ok(BTreeMap::new()), |one| read(&one)));
-        read.map_err(|source| HostError::ReadFirewall {
-            table: "inet postern",
-            source,
-        })
+        let listed = netlink::dump(NETLINK_NETFILTER, GET_ELEMENTS, &set_of_ours(set)).await;
+        match listed {
+            Ok(messages) => {
+                let bodies = messages.iter().filter_map(|one| one.body.get(NFGENMSG..));
+                Ok(bodies.flat_map(sources).collect())
+            }
+            Err(HostCause::Errno {
+                errno: errno::ENOENT,
+            }) => Ok(BTreeMap::new()),
+            Err(source) => Err(HostError::ReadFirewall {
+                table: "inet postern",
+                source,
+            }),
+        }
     }
 }
 
-fn read(listing: &[u8]) -> Result<BTreeMap<Address, SourceCount>, HostCause> {
-    let listing: Value = serde_json::from_slice(listing).map_err(|_| HostCause::Answer {
-        what: "nft's listing is no JSON",
+/// The sources in one message of the list. An element without a counter, which an agent of before made, is left out.
+fn sources(message: &[u8]) -> Vec<(Address, SourceCount)> {
+    let elements = netlink::attribute(message, attribute::ELEMENTS).unwrap_or_default();
+    let elements = netlink::attributes(elements).into_iter();
+    elements
+        .filter_map(|(_, element)| Some((address(element)?, counter(element)?)))
+        .collect()
+}
+
+fn address(element: &[u8]) -> Option<Address> {
+    let key = netlink::attribute(element, attribute::KEY)?;
+    let octets = netlink::attribute(key, attribute::VALUE)?;
+    let four = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    let six = || <[u8; 16]>::try_from(octets).map(IpAddr::from);
+    four.or_else(|_| six()).ok()
+}
+
+fn counter(element: &[u8]) -> Option<SourceCount> {
+    let of_list = netlink::attribute(element, attribute::EXPRESSIONS);
+    let of_list = of_list.map(netlink::attributes).unwrap_or_default();
+    let of_list = of_list.into_iter().map(|(_, expression)| expression);
+    let mut expressions = of_list.chain(netlink::attribute(element, attribute::EXPRESSION));
+    let counter = expressions.find(|expression| {
+        netlink::attribute(expression, attribute::NAME) == Some(b"counter\0".as_slice())
     })?;
-    let objects = listing["nftables"].as_array().into_iter().flatten();
-    let elements = objects.filter_map(|object| object["set"]["elem"].as_array());
-    let sources = elements.flatten().filter_map(|element| {
-        let element = &element["elem"];
-        let number = |name: &str| element["counter"][name].as_u64();
-        let count = SourceCount {
-            packets: number("packets")?,
-            bytes: number("bytes")?,
-        };
-        Some((element["val"].as_str()?.parse().ok()?, count))
-    });
-    Ok(sources.collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_source_without_a_counter_is_left_out_and_the_others_have_theirs() {
-        // `nft -j list set` of nft 1.0.6, with an element that an agent of before made.
-        let listing = br#"{"nftables": [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}}, {"set": {"family":
-            "inet", "name": "s", "table": "t", "type": "ipv4_addr", "handle": 1, "size": 65536, "flags": ["timeout"], "elem":
-            [{"elem": {"val": "10.244.1.2", "expires": 59, "counter": {"packets": 30, "bytes": 900}}},
-            {"elem": {"val": "10.244.1.3", "expires": 3}}, "10.244.1.4"]}}]}"#;
-        let found = read(listing).unwrap();
-        let count = SourceCount {
-            packets: 30,
-            bytes: 900,
-        };
-        assert_eq!(found, [("10.244.1.2".parse().unwrap(), count)].into());
-        assert!(read(b"{}").unwrap().is_empty());
-        assert!(read(b"flags").is_err());
-    }
+    let data = netlink::attribute(counter, attribute::DATA)?;
+    let number = |kind| {
+        let bytes = netlink::attribute(data, kind)?;
+        Some(u64::from_be_bytes(bytes.try_into().ok()?))
+    };
+    Some(SourceCount {
+        packets: number(attribute::COUNTED_PACKETS)?,
+        bytes: number(attribute::COUNTED_BYTES)?,
+    })
 }

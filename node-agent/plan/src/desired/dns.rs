@@ -347,10 +347,8 @@ pub(super) fn may_ask(terms: &Terms, resolver: SocketAddr, protocol: RuleProtoco
         }
     }
     let names_port = |rule: &Rule| {
-        rule.ports.is_empty()
-            || rule.ports.iter().any(|range| {
-                range.protocol == protocol && (range.from..=range.to).contains(&resolver.port())
-            })
+        let mut ports = rule.ports.iter();
+        rule.ports.is_empty() || ports.any(|range| range.covers(protocol, resolver.port()))
     };
     for rule in terms.rules.iter().filter(|rule| names_port(rule)) {
         let mut named = rule

@@ -96,10 +96,12 @@ pub struct HostFacts {
     pub packet_log: PacketLog,
 }
 
-/// Whether the kernel has nflog (`CONFIG_NETFILTER_NETLINK_LOG`), and the agent reads its group.
+/// Whether the kernel has nflog (`CONFIG_NETFILTER_NETLINK_LOG`), and the agent reads its group at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum PacketLog {
+    /// The agent has not tried it yet.
     #[default]
+    Untried,
     Missing,
     Read,
 }

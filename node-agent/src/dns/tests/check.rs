@@ -1,14 +1,22 @@
 //! What the forwarder adds to the time of its resolvers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use postern_intent::body::TermsDnsMode;
+use postern_plan::desired::dns::DnsEntry;
 use tokio::sync::oneshot;
 
-use super::super::{DnsCheck, DnsCheckError, DnsCheckReport, DnsVerdict};
+use super::super::{DnsCheck, DnsCheckError, DnsCheckReport, DnsVerdict, QuestionOutcome};
 use super::namespace::{alone, full_name};
-use super::world::World;
+use super::world::{World, entry};
 
-fn measured(world: &World, pod: &str, names: &[&str]) -> Result<DnsCheckReport, DnsCheckError> {
+type Measured = Result<DnsCheckReport, DnsCheckError>;
+
+fn measured(world: &World, pod: &str, names: &[&str]) -> Measured {
+    asked(world, pod, names).blocking_recv().unwrap()
+}
+
+fn asked(world: &World, pod: &str, names: &[&str]) -> oneshot::Receiver<Measured> {
     let check = DnsCheck {
         pod: pod.parse().unwrap(),
         names: names.iter().map(ToString::to_string).collect(),
@@ -16,7 +24,7 @@ fn measured(world: &World, pod: &str, names: &[&str]) -> Result<DnsCheckReport, 
     };
     let (answer, found) = oneshot::channel();
     world.work.blocking_send((check, answer)).unwrap();
-    found.blocking_recv().unwrap()
+    found
 }
 
 #[test]
@@ -69,7 +77,7 @@ fn what_is_not_asked_outside_for_this_pod_is_not_measured() {
                 (
                     "10.244.1.2",
                     &["api.default.svc.cluster.local"],
-                    "is not asked",
+                    "is a name of the cluster",
                 ),
                 ("10.244.1.2", &["a..b"], "is no name"),
                 ("10.244.1.2", &[], "no name was given"),
@@ -78,6 +86,71 @@ fn what_is_not_asked_outside_for_this_pod_is_not_measured() {
                 assert!(error.contains(wanted), "{error}");
             }
             assert_eq!(world.outside.asked(), []);
+        },
+    );
+}
+
+#[test]
+fn a_refusal_says_whether_name_resolver_or_node_is_the_reason() {
+    alone(
+        full_name!("a_refusal_says_whether_name_resolver_or_node_is_the_reason"),
+        || {
+            let world = World::new();
+            let filtering = DnsEntry {
+                mode: TermsDnsMode::Filter,
+                ..entry()
+            };
+            world.set(&filtering);
+            let refused = |wanted: DnsCheckError| {
+                let error = measured(&world, "10.244.1.2", &["example.com"]).unwrap_err();
+                assert_eq!(error, wanted);
+            };
+            let name = "example.com".to_owned();
+            refused(DnsCheckError::NameRefused { name });
+            world.set(&DnsEntry {
+                exit: None,
+                ..entry()
+            });
+            refused(DnsCheckError::NotAsked {
+                outcome: QuestionOutcome::NoExit.name(),
+            });
+            assert_eq!(world.outside.asked(), []);
+        },
+    );
+}
+
+#[test]
+fn a_measurement_of_many_names_at_a_silent_resolver_ends_in_time_and_another_one_is_refused_meanwhile()
+ {
+    alone(
+        full_name!(
+            "a_measurement_of_many_names_at_a_silent_resolver_ends_in_time_and_another_one_is_refused_meanwhile"
+        ),
+        || {
+            let world = World::new();
+            world.set(&DnsEntry {
+                upstreams: vec!["203.0.113.53:53".parse().unwrap()],
+                ..entry()
+            });
+            for line in [
+                "nft add table inet dead",
+                "nft add chain inet dead in { type filter hook input priority 0 ; }",
+                "nft add rule inet dead in ip daddr 203.0.113.53 drop",
+            ] {
+                world.world.run(line);
+            }
+            let names: Vec<String> = (0..20).map(|one| format!("a{one}.example.com")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let began = Instant::now();
+            let report = asked(&world, "10.244.1.2", &names);
+            let meanwhile = measured(&world, "10.244.1.2", &["example.com"]);
+            assert_eq!(meanwhile, Err(DnsCheckError::Busy));
+            let report = report.blocking_recv().unwrap().unwrap();
+            // Of 20 names, each of which would be waited for for two seconds and more.
+            let took = began.elapsed();
+            assert!(took < Duration::from_secs(20), "{took:?}");
+            assert_eq!(report.cost.upstream.answered, 0);
+            assert!(!DnsVerdict::of(report, Duration::from_secs(1)).holds);
         },
     );
 }

@@ -30,9 +30,10 @@ pub(super) fn chains(context: &FirewallContext<'_>, chains: &mut Chains) {
 pub(super) fn counters(context: &FirewallContext<'_>) -> impl Iterator<Item = String> {
     governed(context).flat_map(|scope| {
         let policies = scope.terms.admin.iter();
-        let rules = policies.flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)));
-        let denying = rules.filter(|(_, rule)| rule.action == AdminAction::Deny);
-        denying.map(|(policy, rule)| denied(&scope.id, policy, rule))
+        policies.flat_map(|policy| {
+            let rules = policy.denying();
+            rules.map(|rule| denied(&scope.id, policy, rule))
+        })
     })
 }
 

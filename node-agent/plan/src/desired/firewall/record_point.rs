@@ -1,13 +1,13 @@
-//! What the kernel tells of packets.
+//! The rules of the ruleset that log packets, and what a logged packet means.
 
 use std::collections::BTreeMap;
 
 use postern_intent::body::PolicyRef;
 
-/// What a record is about, by the name under which the kernel tells it.
+/// What each log prefix of the ruleset means. The kernel gives the prefix with the packet.
 pub type RecordPoints = BTreeMap<String, RecordPoint>;
 
-/// What a record is about.
+/// The policy of a packet, and what is done with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordPoint {
     pub policy: PolicyRef,
@@ -27,7 +27,7 @@ pub enum RecordStage {
     WouldRefuse,
 }
 
-/// Why.
+/// Why the packet is let go on or is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecordGround {
     /// The rule of this name.
@@ -47,7 +47,8 @@ pub enum RecordGround {
     Way,
     /// The scope has no way out.
     Blocked,
-    /// It leaves by a rule that was not told, as where there were too many packets for it.
+    /// The packet leaves, and the log does not have it at the rule that let it go on, as where that rule logged as many packets as it
+    /// may.
     Unknown,
 }
 

@@ -1,7 +1,7 @@
-//! Records of decisions: in front of a rule that decides, one with the same matches that tells the agent of the packet. They decide
-//! nothing: without them the ruleset is what it is without `audit`.
+//! Records of decisions. In front of each rule that decides is one with the same matches, which logs the packet to the agent and
+//! decides nothing: without these rules the ruleset is the one of a policy without `audit`.
 //!
-//! What is over a limit is counted and not recorded, because to look at a limit is to use it up.
+//! Packets over a limit of the policy are counted and not recorded: a second rule with the same limit would count each packet twice.
 
 use postern_intent::body::{AdminPolicy, AdminRule, Scope, TermsAudit};
 
