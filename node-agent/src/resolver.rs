@@ -30,6 +30,7 @@ pub struct DnsHandle {
     pub circuits: ResolverCircuits,
     open: watch::Receiver<OpenResolvers>,
     checks: mpsc::Sender<CheckWork>,
+    counters: DnsCounters,
 }
 
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl DnsHandle {
             table: table_reader,
             lease: lease_reader,
             grants: GrantBook::default(),
-            circuits: ResolverCircuits::new(counters),
+            circuits: ResolverCircuits::new(counters.clone()),
             checks: work,
         };
         let handle = Self {
@@ -62,6 +63,7 @@ impl DnsHandle {
             open: tables.circuits.changes(),
             circuits: tables.circuits.clone(),
             checks,
+            counters,
         };
         (handle, tables)
     }
@@ -100,6 +102,12 @@ impl DnsHandle {
             Err(TrySendError::Full(_)) => Err(DnsCheckError::Busy),
             Err(TrySendError::Closed(_)) => Err(DnsCheckError::NotServed),
         }
+    }
+
+    /// Questions by how they ended, under the names of the report's counters.
+    pub fn questions(&self) -> impl Iterator<Item = (String, u64)> {
+        let counts = self.counters.snapshot().into_iter();
+        counts.map(|(outcome, count)| (format!("dns_{}", outcome.name()).replace('-', "_"), count))
     }
 
     /// The resolvers that are left alone.

@@ -248,12 +248,12 @@ pub fn key_ids(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Counters by name: up to 64.
+/// Counters by name: up to 128.
 #[must_use]
 pub fn counters(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
-        "maxProperties": 64,
+        "maxProperties": 128,
         "additionalProperties": {"type": "integer", "minimum": 0},
     })
 }

@@ -198,7 +198,7 @@ impl Case {
                 isolation: None,
                 egress: &self.egress,
                 open_resolvers: self.open_resolvers.clone(),
-                counters: &self.counters,
+                counters: self.counters.clone(),
             },
             setup: NodeSetup {
                 facts: &self.facts,

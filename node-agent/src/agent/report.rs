@@ -112,7 +112,13 @@ impl<H: Host> Agent<H> {
             isolation: self.kernel.uplinks.as_ref(),
             egress: &self.kernel.egress,
             open_resolvers: self.dns.open_resolvers(),
-            counters: &self.output.counters,
+            counters: self
+                .output
+                .counters
+                .clone()
+                .into_iter()
+                .chain(self.dns.questions())
+                .collect(),
         }
     }
 

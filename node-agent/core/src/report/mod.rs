@@ -124,7 +124,7 @@ pub struct ReportedRun<'a> {
     /// Resolvers that are left alone for a while because they did not answer, by scope.
     pub open_resolvers: BTreeMap<ScopeId, BTreeSet<SocketAddr>>,
     /// What the agent counts itself.
-    pub counters: &'a BTreeMap<String, u64>,
+    pub counters: BTreeMap<String, u64>,
 }
 
 /// A step that failed.
