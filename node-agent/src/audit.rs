@@ -26,7 +26,7 @@ pub enum AuditError {
 #[serde(rename_all = "camelCase")]
 pub struct Entry<'a> {
     pub time: Timestamp,
-    /// What kind of line: `intent`, `transition`, `refusal`, `release`, `repair`, `keys`, `node`, `clock`, `start`, `stop`.
+    /// What kind of line: `intent`, `transition`, `names`, `refusal`, `release`, `repair`, `keys`, `node`, `clock`, `start`, `stop`.
     pub kind: &'static str,
     /// The scope, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]

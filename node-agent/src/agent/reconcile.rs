@@ -307,6 +307,20 @@ impl<H: Host> Agent<H> {
         };
         let digest = Some(applied.digest().to_owned());
         let now = self.clock.now();
+        let scopes = applied.get().firewall.iter();
+        let modes = scopes.map(|scope| (scope.id.clone(), scope.terms.dns.mode));
+        let former = std::mem::replace(&mut self.kernel.dns_modes, modes.collect());
+        for (scope, to) in &self.kernel.dns_modes {
+            let from = former.get(scope).filter(|from| *from != to);
+            if let Some(from) = from {
+                self.output.audit.write(&Entry {
+                    scope: Some(scope.as_str()),
+                    from: Some(from.to_string()),
+                    to: Some(to.to_string()),
+                    ..Entry::of(now, "names", "ModeChanged", "").about(Some(applied))
+                });
+            }
+        }
         let seen = self.clock.remembered();
         let stale = self
             .memory

@@ -13,7 +13,7 @@ use postern_agent_core::tunnel_health::TunnelHealths;
 use postern_agent_core::{Carried, ExitChoices, ExitLoss, ProbeResults, ReadBack, ScopeStatus};
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_host::{Bypass, Host, HostError, Unread};
-use postern_intent::body::NodeIdentity;
+use postern_intent::body::{NodeIdentity, TermsDnsMode};
 use postern_intent::{Body, ClusterDocument, IfName, NodeDocument, ScopeId, TrustedKeys, Verified};
 use postern_plan::Desired;
 use postern_plan::check::Seal;
@@ -145,6 +145,8 @@ pub struct KernelState {
     pub last: LastRun,
     /// The status of each scope.
     pub scopes: BTreeMap<ScopeId, Track>,
+    /// What was last done with names of each scope, as read back.
+    pub dns_modes: BTreeMap<ScopeId, TermsDnsMode>,
     /// The state of the uplinks of an isolated node.
     pub uplinks: Option<ReportedUplinks>,
     /// What the node has of egress addresses.

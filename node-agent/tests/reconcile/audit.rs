@@ -5,7 +5,8 @@ use std::path::Path;
 use postern_agent::agent::Activation;
 use postern_agent::audit::AuditTrail;
 use postern_intent::Body;
-use serde_json::Value;
+use postern_intent::body::TermsDnsMode;
+use serde_json::{Value, json};
 
 use crate::fixture::client;
 use crate::next;
@@ -84,6 +85,33 @@ async fn a_body_is_told_with_its_trace_when_it_is_accepted_and_when_it_is_applie
     assert_eq!(intents(&found).len(), 4, "the same body is no news");
     let started = found.iter().find(|line| line["event"] == "Started");
     assert_eq!(started.unwrap()["traceId"], ANOTHER);
+}
+
+#[tokio::test]
+async fn another_mode_of_names_is_told_once_it_is_in_force_with_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.jsonl");
+    let mut node = logging(Node::new(), &file);
+    node.takes(client()).await;
+    let blocking = next(&client(), |body| {
+        body.firewall[0].terms.dns.mode = TermsDnsMode::Block;
+    });
+    node.takes(blocking).await;
+    node.runs(Activation::Timer).await;
+    let found = lines(&file);
+    let told: Vec<&Value> = found
+        .iter()
+        .filter(|line| line["kind"] == "names")
+        .collect();
+    let [told] = told[..] else {
+        panic!("one line: {told:?}");
+    };
+    assert_eq!(told["event"], "ModeChanged");
+    let scope = client().firewall[0].id.to_string();
+    assert_eq!(
+        (&told["from"], &told["to"], &told["scope"]),
+        (&json!("Forward"), &json!("Block"), &json!(scope))
+    );
 }
 
 #[tokio::test]

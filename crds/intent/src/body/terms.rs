@@ -1,5 +1,6 @@
 //! What the pods of a scope may do. The compiler, the body and the agent use this one type.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -155,6 +156,13 @@ pub enum TermsDnsMode {
     Filter,
     /// Cluster names to the cluster's resolver, all others are refused.
     Block,
+}
+
+impl fmt::Display for TermsDnsMode {
+    /// The word that documents have for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// How much each pod may send by its exit, in each family by itself; none: as much as it likes.
