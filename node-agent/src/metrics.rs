@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
-use postern_agent_core::ScopeStatus;
 use postern_agent_core::limit_use::LimitShare;
 use postern_agent_core::report::ScopeRuleCounts;
+use postern_agent_core::{GatewayReach, ProbeResults, ScopeStatus};
 use postern_intent::ScopeId;
 use postern_plan::ruleset::LimitMeasure;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -44,6 +44,13 @@ struct LimitLabels {
     limit: &'static str,
 }
 
+/// A gateway of an exit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct GatewayLabels {
+    exit: String,
+    gateway: String,
+}
+
 type LabelCounters = Family<Word, Counter>;
 type LabelGauges = Family<Word, Gauge>;
 type RuleGauges = GaugeSeries<RuleLabels, i64, AtomicI64>;
@@ -63,6 +70,7 @@ pub struct AgentMetrics {
     denied: RuleGauges,
     limit_left: GaugeSeries<LimitLabels, f64, AtomicU64>,
     limit_used_up: GaugeSeries<LimitLabels, i64, AtomicI64>,
+    gateways: GaugeSeries<GatewayLabels, i64, AtomicI64>,
     apiserver: ApiMetrics,
     dns: DnsCounters,
     records: RecordMetrics,
@@ -143,6 +151,11 @@ impl AgentMetrics {
             "limit_exhausted_sources",
             "Addresses of pods that have nothing left of a limit of their policy",
             metrics.limit_used_up.family(),
+        );
+        registry.register(
+            "exit_gateway_state",
+            "State of each gateway that the node may use: 0 answers, 1 neither left nor chosen, 2 left",
+            metrics.gateways.family(),
         );
         metrics.apiserver.register(&mut registry);
         metrics.dns.register(&mut registry);
@@ -228,6 +241,23 @@ impl AgentMetrics {
         self.limit_used_up.show(used_up);
     }
 
+    /// What probes say of the gateways of each exit, as the state of a circuit: closed, half open, open.
+    pub fn gateways(&self, probes: &ProbeResults) {
+        let states = probes.gateways.iter().map(|((exit, gateway), found)| {
+            let labels = GatewayLabels {
+                exit: exit.to_string(),
+                gateway: gateway.to_string(),
+            };
+            let state = match found.reach {
+                GatewayReach::Answers { .. } => 0,
+                GatewayReach::Untested | GatewayReach::Late => 1,
+                GatewayReach::DeadEnd | GatewayReach::Silent => 2,
+            };
+            (labels, state)
+        });
+        self.gateways.show(states.collect());
+    }
+
     /// Metrics of the exchange with the API server.
     #[must_use]
     pub fn apiserver(&self) -> ApiMetrics {
@@ -275,6 +305,7 @@ mod tests {
 
     use postern_host_testing::fixture::client;
 
+    use postern_agent_core::{GatewayAnswer, ProbeResults};
     use postern_crds::node_report::{DeniedCount, RuleCount};
 
     use super::{AgentMetrics, LimitMeasure, LimitShare, ScopeRuleCounts};
@@ -302,6 +333,11 @@ mod tests {
         };
         let scope = "crawlers/crawler@eu".parse().unwrap();
         metrics.limits(&[((scope, LimitMeasure::Packets), share)].into());
+        let gateway = ("eu".parse().unwrap(), "gw-1".parse().unwrap());
+        metrics.gateways(&ProbeResults {
+            gateways: [(gateway, GatewayAnswer::default())].into(),
+            ..ProbeResults::default()
+        });
         let resolver = "203.0.113.53:53".parse().unwrap();
         metrics.dns().resolvers(&[((None, resolver), 2)].into());
         metrics.apiserver().is_used();

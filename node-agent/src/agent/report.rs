@@ -30,6 +30,7 @@ impl<H: Host> Agent<H> {
             }
         }
         self.output.metrics.rules(&rules);
+        self.output.metrics.gateways(&self.kernel.last.probes);
         status.conditions = self.output.report.conditions();
         for finding in findings {
             postern_crds::conditions::set(&mut status.conditions, &finding, None, now);
