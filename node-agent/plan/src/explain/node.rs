@@ -132,6 +132,39 @@ impl<'a> NodeModel<'a> {
         scope.is_some_and(|scope| scope.terms.dns.mode == TermsDnsMode::Filter)
     }
 
+    /// May an answer bring the pod this address, and does no rule name it, by a range that is not every one?
+    #[must_use]
+    pub fn is_unnamed(&self, source: &Address, address: &Address) -> bool {
+        let dns = &self.desired.dns;
+        let entry = dns.entries.get(source);
+        let Some(scope) = self.scope(source) else {
+            return true;
+        };
+        let own = scope.terms.rules.iter().flat_map(|rule| &rule.to);
+        let admin = scope.terms.admin.iter().flat_map(|policy| &policy.rules);
+        let mut ranges = own.chain(admin.flat_map(|rule| &rule.to));
+        entry.is_none_or(|entry| dns.may_bring(entry, address))
+            && !ranges.any(|range| range.net().prefix_len() > 0 && range.contains(address))
+    }
+
+    /// Is the name one of the cluster's own?
+    #[must_use]
+    pub fn is_clusters(&self, name: &NamePattern) -> bool {
+        let rest = name.as_str().strip_suffix(&self.desired.dns.cluster_domain);
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+
+    /// Does the forwarder refuse the name to the pod, because no rule allows it?
+    #[must_use]
+    pub fn refuses(&self, source: &Address, name: &NamePattern) -> bool {
+        let entry = self.desired.dns.entries.get(source);
+        entry.is_some_and(|entry| match entry.mode {
+            TermsDnsMode::Filter => entry.names.allowing(name.as_str()).is_empty(),
+            TermsDnsMode::Block => true,
+            TermsDnsMode::Forward => false,
+        })
+    }
+
     /// The way of a pod's packet through its node.
     #[must_use]
     pub fn from_pod(&self, first: &FirstPacket) -> NodeLeg {

@@ -3,13 +3,33 @@
 use std::error::Error;
 
 use jiff::Timestamp;
-use postern_intent::{Body, NodeName};
+use postern_intent::{Address, Body, NamePattern, NodeName};
 use postern_plan::explain::{LegEnd, NodeModel, TunnelEntry};
 
 use super::packet::{ExplainedPacket, PacketResult};
-use super::question::PacketQuestion;
+use super::question::{DestinationOrigin, PacketQuestion};
 use super::sentence;
 use crate::output::chain;
+
+/// What the name alone decides; none: what is answered for it does.
+fn named(
+    model: &NodeModel<'_>,
+    source: &Address,
+    name: &NamePattern,
+) -> Option<(PacketResult, String)> {
+    if model.is_clusters(name) {
+        let summary = format!(
+            "{name} is a name of the cluster, which the cluster's resolver answers; ask with the address that it has"
+        );
+        return Some((PacketResult::NotKnown, summary));
+    }
+    model.refuses(source, name).then(|| {
+        let summary = format!(
+            "the forwarder of the node refuses the name {name} to the pod: no rule of its policy allows it"
+        );
+        (PacketResult::Refused, summary)
+    })
+}
 
 impl ExplainedPacket {
     /// Judges a packet at this time, by the bodies of the nodes that it passes.
@@ -30,7 +50,16 @@ impl ExplainedPacket {
         }
         let own = body(&question.node)?;
         let mut model = NodeModel::new(&own, Some(&question.pod), now);
+        let question = &question.unnamed(&model);
+        explained.packet.destination = question.packet.destination;
         if let Some(name) = &question.name {
+            if question.origin == DestinationOrigin::StandIn
+                && let Some((result, summary)) = named(&model, &question.packet.source, name)
+            {
+                explained.result = result;
+                explained.summary = summary;
+                return Ok(explained);
+            }
             model = model.answered(&question.packet, name);
         }
         let leg = model.from_pod(&question.packet);

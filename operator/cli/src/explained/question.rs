@@ -1,10 +1,12 @@
 //! The question about one packet, and the reasons why there is no answer.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use postern_compile::intake::IntakeError;
 use postern_compile::snapshot::{PodNetwork, SnapshotPod};
 use postern_intent::body::RuleProtocol;
 use postern_intent::{Address, DocumentRefusal, NamePattern, NodeName};
-use postern_plan::explain::{BoundPod, FirstPacket};
+use postern_plan::explain::{BoundPod, FirstPacket, NodeModel};
 use postern_plan::host::Family;
 use thiserror::Error;
 
@@ -17,17 +19,44 @@ pub struct PacketQuestion {
     pub packet: FirstPacket,
     /// The name whose answer led the pod to the destination.
     pub name: Option<NamePattern>,
+    /// Where the destination comes from.
+    pub origin: DestinationOrigin,
+}
+
+/// Where the destination of a packet comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DestinationOrigin {
+    Asked,
+    /// The name alone is known, and this address stands for what it is answered with.
+    StandIn,
 }
 
 /// The destination of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PacketTarget {
-    pub address: Address,
+    /// None: what is answered for the name.
+    pub address: Option<Address>,
     pub protocol: RuleProtocol,
     /// The destination port; none for ICMP alone.
     pub port: Option<u16>,
     /// The name whose answer led the pod there; none: the pod did not ask for a name.
     pub name: Option<NamePattern>,
+}
+
+/// Addresses of documentation (RFC 5737, RFC 3849, RFC 9637), which stand for the answer for a name.
+const fn stand_ins(family: Family) -> [Address; 3] {
+    match family {
+        Family::V4 => [
+            IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+            IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
+            IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)),
+        ],
+        Family::V6 => [
+            IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+            IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1)),
+            IpAddr::V6(Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 1)),
+        ],
+    }
 }
 
 /// Why a packet cannot be judged.
@@ -116,7 +145,12 @@ impl PacketQuestion {
             (_, Some(port)) => port,
             (protocol, None) => return Err(PacketError::PortMissing { protocol }),
         };
-        let family = Family::of(&target.address);
+        let first = pod.addresses.iter().map(Family::of).next();
+        let family = match (target.address, first) {
+            (Some(address), _) => Family::of(&address),
+            (None, first) => first.unwrap_or(Family::V4),
+        };
+        let destination = target.address.unwrap_or(stand_ins(family)[0]);
         let mut addresses = pod.addresses.iter();
         let source = addresses.find(|address| Family::of(address) == family);
         let source = *source.ok_or_else(|| PacketError::NoAddress {
@@ -133,12 +167,29 @@ impl PacketQuestion {
             node: pod.node.clone(),
             packet: FirstPacket {
                 source,
-                destination: target.address,
+                destination,
                 protocol: target.protocol,
                 port,
             },
             name: target.name.clone(),
+            origin: match target.address {
+                Some(_) => DestinationOrigin::Asked,
+                None => DestinationOrigin::StandIn,
+            },
         })
+    }
+
+    /// The same to an address that no rule of the pod's policy names, where only a name was asked about.
+    #[must_use]
+    pub fn unnamed(&self, model: &NodeModel<'_>) -> Self {
+        let mut question = self.clone();
+        if self.origin == DestinationOrigin::StandIn {
+            let all = stand_ins(Family::of(&self.packet.source));
+            let source = &self.packet.source;
+            let unnamed = all.into_iter().find(|one| model.is_unnamed(source, one));
+            question.packet.destination = unnamed.unwrap_or(all[0]);
+        }
+        question
     }
 
     /// Whether the packet never leaves the pod.

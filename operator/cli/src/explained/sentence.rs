@@ -8,7 +8,7 @@ use postern_plan::desired::NotAsked;
 use postern_plan::explain::{LegEnd, NameAnswer, NodeLeg, NodeModel};
 
 use super::packet::ExplainedPacket;
-use super::question::PacketQuestion;
+use super::question::{DestinationOrigin, PacketQuestion};
 
 /// What becomes of the packet. `end` is how it ended on the last node that judged it.
 pub(super) fn summary(explained: &ExplainedPacket, end: &LegEnd) -> String {
@@ -109,6 +109,9 @@ fn asked(exit: Option<&ExitName>, resolvers: &[SocketAddr]) -> String {
 pub(super) fn granted(question: &PacketQuestion, model: &NodeModel<'_>) -> Option<String> {
     let address = question.packet.destination;
     match &question.name {
+        Some(name) if question.origin == DestinationOrigin::StandIn => Some(format!(
+            "the pod was answered that {name} has the address {address}, which stands for any that no rule names by a cidr; ask with the address itself where one does"
+        )),
         Some(name) if model.is_granted() => Some(format!(
             "the pod was answered that {name} has the address {address}, and the answer is still valid"
         )),

@@ -22,10 +22,11 @@ use crate::explained::{ExplainedPacket, PacketError, PacketQuestion, PacketTarge
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("transport").multiple(true)))]
 pub(super) struct PacketArguments {
-    /// Say instead what becomes of the first packet of a connection to this address, and which rule decides.
-    #[arg(long, value_name = "ADDRESS", requires = "transport")]
-    to: Option<Address>,
-    /// The name that was answered with this address, as the pod asked for it.
+    /// Say instead what becomes of the first packet of a connection to this address, or to what is answered for this name, and which
+    /// rule decides.
+    #[arg(long, value_name = "ADDRESS|NAME", requires = "transport", value_parser = asked)]
+    to: Option<AskedDestination>,
+    /// The name that was answered with the address of --to, as the pod asked for it.
     #[arg(long, value_name = "NAME", requires = "to", value_parser = asked_name)]
     answered_for: Option<NamePattern>,
     /// The port that the packet goes to.
@@ -45,9 +46,19 @@ enum PacketProtocol {
     Icmp,
 }
 
+#[derive(Debug, Clone)]
+enum AskedDestination {
+    Address(Address),
+    Name(NamePattern),
+}
+
 impl PacketArguments {
     /// Where the packet goes to, if one is asked about.
     pub(super) fn target(&self) -> Option<PacketTarget> {
+        let (address, name) = match self.to.clone()? {
+            AskedDestination::Address(address) => (Some(address), self.answered_for.clone()),
+            AskedDestination::Name(name) => (None, Some(name)),
+        };
         let protocol = match self.protocol {
             None | Some(PacketProtocol::Tcp) => RuleProtocol::Tcp,
             Some(PacketProtocol::Udp) => RuleProtocol::Udp,
@@ -55,17 +66,29 @@ impl PacketArguments {
             Some(PacketProtocol::Icmp) => RuleProtocol::Icmp,
         };
         Some(PacketTarget {
-            address: self.to?,
+            address,
             protocol,
             port: self.port.map(NonZeroU16::get),
-            name: self.answered_for.clone(),
+            name,
         })
+    }
+}
+
+fn asked(written: &str) -> Result<AskedDestination, String> {
+    // The last label of a name begins with a letter.
+    let is_address = written.contains(':') || written.ends_with(|last: char| last.is_ascii_digit());
+    match is_address {
+        true => written
+            .parse()
+            .map(AskedDestination::Address)
+            .map_err(|error: std::net::AddrParseError| error.to_string()),
+        false => asked_name(written).map(AskedDestination::Name),
     }
 }
 
 /// A name that a pod asks for, in any way of writing it.
 fn asked_name(written: &str) -> Result<NamePattern, String> {
-    let name = name("--answered-for", written).map_err(|refusal| refusal.message)?;
+    let name = name("the name", written).map_err(|refusal| refusal.message)?;
     match name.below() {
         None => Ok(name),
         Some(_) => Err("a pod asks for one name, such as api.example.org".to_owned()),

@@ -370,7 +370,11 @@ fn a_name_opens_what_its_rule_allows_and_the_rule_is_named() {
             "  defaultAction: Deny\n",
             "  defaultAction: Deny\n  dns: {mode: Filter}\n",
         )
-        .replace("{cidr: 203.0.113.0/24}", "{fqdn: '*.Example.org'}");
+        .replace("{cidr: 203.0.113.0/24}", "{fqdn: '*.Example.org'}")
+        .replace(
+            "routes: [203.0.113.0/24, 198.51.100.0/25, '2001:db8:77::/48']",
+            "routes: [0.0.0.0/0]",
+        );
     assert!(named.contains("fqdn") && named.contains("Filter"));
     let pod = pod("both", "crawler", "{ip: 10.244.2.8}");
     lab.write("manifests/objects.yaml", &(named + &pod));
@@ -392,6 +396,20 @@ fn a_name_opens_what_its_rule_allows_and_the_rule_is_named() {
             refused["cause"]["type"], "DefaultAction",
             "{other}: {refused}"
         );
+    }
+    // Of the name alone it is the same; a name that no rule allows is refused as a name.
+    let opened = said(&lab, "both", "api.EXAMPLE.org --port 8080", 0);
+    assert_eq!(opened["cause"]["rule"], "web", "{opened}");
+    assert_eq!(opened["result"], "LeavesByExit", "{opened}");
+    let shut = said(&lab, "both", "api.example.org --port 9080", 3);
+    assert_eq!(shut["cause"]["type"], "DefaultAction", "{shut}");
+    for (name, told) in [
+        ("api.example.net", "refuses the name api.example.net"),
+        ("shop.svc.cluster.local", "is a name of the cluster"),
+    ] {
+        let refused = said(&lab, "both", &format!("{name} --port 8080"), 3);
+        let summary = refused["summary"].as_str().unwrap();
+        assert!(summary.contains(told), "{refused}");
     }
     // An answer may not bring an address of the cluster.
     let inside = said(
