@@ -17,7 +17,7 @@ use crate::lab::topology::world_address;
 use crate::lab::traffic::world::Datagrams;
 use crate::lab::traffic::world::listener::listener;
 
-/// Time to live of every answer, in seconds: short, so that a test sees a change.
+/// Time to live of an answer in seconds, unless the name has the label `ttl-0`: short, so that a test sees a change.
 const TTL: u32 = 5;
 
 /// What a server knows.
@@ -81,10 +81,12 @@ pub fn answer(zone: &Zone, query: &[u8], from: IpAddr, to: IpAddr) -> Option<Vec
     let mut response = Message::response(query.metadata.id, OpCode::Query);
     response.metadata.recursion_desired = query.metadata.recursion_desired;
     response.metadata.authoritative = true;
+    let is_short = question.name.iter().any(|label| label == b"ttl-0");
+    let ttl = if is_short { 0 } else { TTL };
     match records(zone, &question, from, to) {
         Ok(records) => {
             for data in records {
-                response.add_answer(Record::from_rdata(question.name.clone(), TTL, data));
+                response.add_answer(Record::from_rdata(question.name.clone(), ttl, data));
             }
         }
         Err(code) => response.metadata.response_code = code,
