@@ -25,7 +25,7 @@ IMAGES := $(or $(CARGO_TARGET_DIR),target)/images
 # Crates whose tests make namespaces and ask a kernel.
 KERNEL := postern-linux postern-tunnel
 
-.PHONY: help demo test test-long fuzz-long lint unit netns controlplane controlplane-go controlplane-cases controlplane-leaks controlplane-long chart images kind nft-versions vm cluster bench tools \
+.PHONY: help demo test test-long fuzz-long netns-long lint unit netns controlplane controlplane-go controlplane-cases controlplane-leaks controlplane-long chart images kind nft-versions vm cluster bench tools \
 	fmt clippy deny typos structure lint-tools need-root netns-kernel netns-dns netns-lab controlplane-programs
 
 # Labs share cores, and the proof of controlplane-leaks needs the runs of controlplane-cases before it.
@@ -75,7 +75,13 @@ fuzz-long: ## hostile inputs for each parser, for FUZZ_SECONDS
 	POSTERN_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p postern-cni --test hostile --no-fail-fast -- --nocapture
 	POSTERN_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p postern-linux --lib -- --nocapture no_listing_breaks_the_reader
 
-test-long: fuzz-long controlplane-long ## what takes minutes: hostile inputs, a store set back, leaders that hang (root, Go)
+# Ten thousand names that a pod connects to, and an agent that is killed a dozen times under a thousand questions a second.
+netns-long: need-root
+	@e2e/setup/tools.sh lab
+	$(CARGO) build $(PROGRAMS)
+	POSTERN_NAMES=12500 POSTERN_AGENT_KILLS=12 POSTERN_LAB_NO_BUILD=1 $(CARGO) test -p postern-e2e --test node --no-fail-fast -- --test-threads=1 --nocapture bursts::
+
+test-long: fuzz-long netns-long controlplane-long ## what takes minutes: hostile inputs, ten thousand names, a store set back, leaders that hang (root, Go)
 
 nft-versions: need-root ## the cases of the firewall with the nft of Debian 13 and of sid (root)
 	@e2e/setup/nft-versions.sh trixie sid
