@@ -16,6 +16,7 @@ use crate::lab::LabError;
 use crate::lab::topology::world_address;
 use crate::lab::traffic::world::Datagrams;
 use crate::lab::traffic::world::listener::listener;
+use crate::lab::traffic::world::numbered::numbered;
 
 /// Time to live of an answer in seconds, unless the name has the label `ttl-0`: short, so that a test sees a change.
 const TTL: u32 = 5;
@@ -38,8 +39,10 @@ pub(crate) fn serve_udp(address: SocketAddr, zone: Source) -> Result<JoinHandle<
     Ok(std::thread::spawn(move || {
         loop {
             // An ICMP error of an earlier answer comes up here; the next datagram is not concerned.
-            let _ =
-                socket.answer(|asked| answer(&zone(), asked.content, asked.from.ip(), asked.to));
+            let _ = socket.answer(|asked| {
+                numbered(asked.content)
+                    .or_else(|| answer(&zone(), asked.content, asked.from.ip(), asked.to))
+            });
         }
     }))
 }
