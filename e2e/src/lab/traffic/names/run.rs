@@ -99,7 +99,9 @@ fn names(args: &NamesArgs) -> Result<NamesOutcome, LabError> {
         for _ in 0..WAITING {
             scope.spawn(|| run.conclude(&begun));
         }
-        scope.spawn(|| run.hear(args.count, attempts));
+        let hearer = &run;
+        // The sender ends with this thread, and after it the threads that wait for connections.
+        scope.spawn(move || hearer.hear(args.count, &attempts));
         run.ask(args);
     });
     Ok(run
@@ -134,7 +136,7 @@ impl Run {
         }
     }
 
-    fn hear(&self, count: u32, attempts: Sender<Connecting>) {
+    fn hear(&self, count: u32, attempts: &Sender<Connecting>) {
         let mut buffer = vec![0; 65_535];
         let (mut heard, mut last) = (BTreeSet::new(), None);
         let mut times = Vec::new();
@@ -162,7 +164,7 @@ impl Run {
             };
             let number = u32::from(answer.metadata.id);
             for attempt in Connecting::pair(number, address) {
-                // The threads that wait for connections end after this sender.
+                // Fails only when nobody waits for connections any more.
                 let _ = attempts.send(attempt);
             }
             let now = Instant::now();
