@@ -6,6 +6,7 @@
 #   tools.sh wireguard  wireguard-go, a server that is not ours, from its Go module
 #   tools.sh roots   mmdebstrap, which unpacks packages of other Debian releases
 #   tools.sh images  what images are made of: nft and its libraries, names of protocols
+#   tools.sh bench   dnsperf, and unbound and dnsmasq to compare with; nothing of them is started
 #   tools.sh kubelets  containerd, runc, and a busybox without libraries
 set -euo pipefail
 
@@ -80,6 +81,16 @@ install_lab() {
     say "the lab's programs are there"
 }
 
+# Puts the files of a Debian package into a folder, without its scripts.
+unpack() {
+    local package=$1 folder=$2
+    rm -rf "$folder" && mkdir -p "$folder/package"
+    (cd "$folder/package" && { apt-get download -qq "$package" </dev/null >/dev/null 2>&1 ||
+        { apt-get update -qq </dev/null && apt-get download -qq "$package" </dev/null >/dev/null; }; })
+    dpkg -x "$folder"/package/"$package"_*.deb "$folder"
+    rm -r "$folder/package"
+}
+
 # Unpacked and not installed: Debian's package starts a server on the machine.
 install_prometheus() {
     local missing=0 program
@@ -91,11 +102,7 @@ install_prometheus() {
         fail "please install prometheus and promtool"
     say "unpacking Debian's prometheus"
     local folder=$TOOLS/prometheus
-    rm -rf "$folder" && mkdir -p "$folder/package"
-    (cd "$folder/package" && { apt-get download -qq prometheus </dev/null >/dev/null 2>&1 ||
-        { apt-get update -qq </dev/null && apt-get download -qq prometheus </dev/null >/dev/null; }; })
-    dpkg -x "$folder"/package/prometheus_*.deb "$folder"
-    rm -r "$folder/package"
+    unpack prometheus "$folder"
     for program in prometheus promtool; do
         ln -sf "$folder/usr/bin/$program" "$TOOLS/bin/$program"
     done
@@ -120,6 +127,18 @@ install_images() {
     packages nft:nftables /etc/protocols:netbase jq:jq dpkg-query:dpkg
 }
 
+install_bench() {
+    packages jq:jq awk:mawk dnsperf:dnsperf dnsmasq:dnsmasq-base
+    [[ ! -x $TOOLS/unbound/usr/sbin/unbound ]] || return 0
+    command -v apt-get >/dev/null || fail "please unpack unbound below $TOOLS/unbound"
+    say "unpacking Debian's unbound, whose package would start a server"
+    unpack unbound "$TOOLS/unbound"
+    local libraries
+    libraries=$(apt-cache depends --important unbound | awk '$1 == "Depends:" && $2 ~ /^lib/ { print $2 }')
+    # shellcheck disable=SC2086
+    apt-get install -y -qq --no-install-recommends $libraries </dev/null >/dev/null
+}
+
 install_kubelets() {
     packages containerd:containerd runc:runc
     # A busybox of the other package needs libraries that the image does not have.
@@ -138,6 +157,7 @@ for what in "$@"; do
         roots) install_roots ;;
         images) install_images ;;
         kubelets) install_kubelets ;;
-        *) fail "unknown: $what (build, lint, lab, wireguard, roots, images, kubelets)" ;;
+        bench) install_bench ;;
+        *) fail "unknown: $what (build, lint, lab, wireguard, roots, images, kubelets, bench)" ;;
     esac
 done

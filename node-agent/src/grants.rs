@@ -146,6 +146,12 @@ impl GrantMemory {
         entry.is_some_and(|entry| entry.until >= needed)
     }
 
+    fn forget(&mut self, grants: &[Grant]) {
+        for grant in grants {
+            self.until.remove(&(grant.set.clone(), grant.address));
+        }
+    }
+
     fn note(&mut self, written: &[Grant], now: Instant) {
         for grant in written {
             let until = now + Duration::from_secs(grant.seconds.get());
@@ -250,27 +256,35 @@ async fn put(
     memory: &mut GrantMemory,
     grants: &[Grant],
 ) -> Result<(), GrantError> {
+    match put_missing(host, memory, grants).await {
+        // Another program may have removed an element that this agent wrote.
+        Err(GrantError::Missing) => {
+            memory.forget(grants);
+            put_missing(host, memory, grants).await
+        }
+        other => other,
+    }
+}
+
+/// Writes what the memory does not know to be there for long enough, and reads everything back.
+async fn put_missing(
+    host: &impl Firewall,
+    memory: &mut GrantMemory,
+    grants: &[Grant],
+) -> Result<(), GrantError> {
     let now = Instant::now();
     let missing = grants.iter().filter(|grant| !memory.lasts(grant, now));
-    let mut missing: Vec<Grant> = missing.cloned().collect();
-    // Another program may have removed an element that this agent wrote.
-    if missing.is_empty() && is_there(host, grants).await? {
-        return Ok(());
-    }
-    if missing.is_empty() {
-        missing = grants.to_vec();
-    }
     let written: Vec<Grant> = missing
-        .into_iter()
         .map(|grant| Grant {
             seconds: grant.seconds.saturating_add(SPARE),
-            ..grant
+            ..grant.clone()
         })
         .collect();
-    let batch = Transaction::grant(&written);
-    host.change_firewall(&batch)
-        .await
-        .map_err(GrantError::Write)?;
+    if !written.is_empty() {
+        let batch = Transaction::grant(&written);
+        let changed = host.change_firewall(&batch).await;
+        changed.map_err(GrantError::Write)?;
+    }
     if !is_there(host, grants).await? {
         return Err(GrantError::Missing);
     }

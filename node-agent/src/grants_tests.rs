@@ -109,6 +109,18 @@ async fn what_another_program_took_away_is_written_again_before_it_counts() {
         .await
         .unwrap();
     assert_eq!(held(&host, ONE).await, []);
+    // Beside an address that is new.
+    sender
+        .grant(vec![
+            grant(ONE, "192.0.2.1", 60),
+            grant(ONE, "192.0.2.2", 60),
+        ])
+        .await
+        .unwrap();
+    assert_eq!(held(&host, ONE).await.len(), 2);
+    host.change_firewall(&Transaction::replace(&ruleset(&[ONE])))
+        .await
+        .unwrap();
     sender
         .grant(vec![grant(ONE, "192.0.2.1", 60)])
         .await

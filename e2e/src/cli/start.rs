@@ -12,6 +12,7 @@ use crate::cli::verbs::{
 };
 use crate::lab::error::chain;
 use crate::lab::traffic::forge::{self, ForgeVerb};
+use crate::lab::traffic::names::{self, NamesArgs};
 use crate::lab::traffic::probe::{self, ProbeArgs, ResolveArgs};
 use crate::lab::traffic::send::{self, SendArgs};
 use crate::lab::{Lab, LabError};
@@ -81,6 +82,8 @@ enum Verb {
     Probe(ProbeArgs),
     /// Ask a DNS server for a name from here.
     Resolve(ResolveArgs),
+    /// Ask a DNS server for many names from here, connect to what they lead to, and print what became of it as JSON.
+    Names(NamesArgs),
     /// Send packets that no honest program sends from here: forged sources, frames, announcements.
     #[command(subcommand)]
     Forge(ForgeVerb),
@@ -145,6 +148,7 @@ impl Args {
             Verb::Send(arguments) => send::run(arguments)?,
             Verb::Probe(arguments) => println!("{}", probe::probe(arguments)?),
             Verb::Resolve(arguments) => println!("{}", probe::resolve(arguments)?),
+            Verb::Names(arguments) => println!("{}", names::report(arguments)?),
             Verb::Forge(verb) => forge::run(verb)?,
             Verb::Kubeconfig(arguments) => kubeconfig::run(&open()?, arguments, printer)?,
             Verb::Kubectl(arguments) => return kubectl::run(&open()?, arguments),

@@ -11,6 +11,7 @@
 )]
 
 mod ablation;
+mod bursts;
 mod circuits;
 mod connectivity;
 mod counter;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use postern_e2e::lab::traffic::names::name_of;
 use postern_e2e::lab::{Binaries, Exec, PodOptions};
 use postern_e2e::proof::harness::{WAIT_DEADLINE, wait_until};
 
@@ -11,23 +12,11 @@ use crate::terms::{Scene, own};
 const NODE: &str = "n1";
 
 /// A policy that denies everything but these destinations, with the world as its resolver.
-fn named(resolver: IpAddr, to: &str) -> String {
+pub(crate) fn named(resolver: IpAddr, to: &str) -> String {
     format!(
         "defaultAction: Deny\n  dns: {{mode: Filter, upstreams: ['{resolver}']}}\n  rules: [{{name: apis, action: Allow, \
          to: [{to}], ports: [{{protocol: TCP, port: 7}}]}}]"
     )
-}
-
-/// The name in the world that is this address.
-pub(crate) fn name_of(address: IpAddr) -> String {
-    let label = match address {
-        IpAddr::V4(four) => format!("a-{}", four.to_string().replace('.', "-")),
-        IpAddr::V6(six) => {
-            let parts = six.segments().map(|part| format!("{part:x}"));
-            format!("b-{}", parts.join("-"))
-        }
-    };
-    format!("{label}.allowed.world.test")
 }
 
 const fn kind_of(address: IpAddr) -> &'static str {

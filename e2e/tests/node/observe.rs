@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use postern_e2e::lab::topology::HOST4;
+use postern_e2e::lab::traffic::names::name_of;
 use postern_e2e::proof::harness::{WAIT_DEADLINE, wait_until};
 use serde_json::{Value, json};
 
 use crate::holes::{Talk, WEB, lab_program};
-use crate::names::name_of;
 use crate::terms::{Scene, own, second};
 
 const NODE: &str = "n1";

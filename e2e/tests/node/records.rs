@@ -5,11 +5,11 @@ use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Instant;
 
+use postern_e2e::lab::traffic::names::name_of;
 use postern_e2e::proof::harness::{WAIT_DEADLINE, wait_until};
 use serde_json::{Value, json};
 
 use crate::holes::{Talk, WEB, lab_program};
-use crate::names::name_of;
 use crate::terms::{Scene, own, second};
 
 const NODE: &str = "n1";

@@ -11,6 +11,7 @@ use postern_plan::host::TunnelBackend;
 use tokio::sync::OnceCell;
 
 use crate::firewall::LastListing;
+use crate::netlink::KeptSocket;
 use crate::rtnl::Rtnl;
 use crate::tunnel::PrivateKey;
 use crate::wireguard_link::has_wireguard;
@@ -52,6 +53,7 @@ struct Inner {
     /// Credentials of devices that do not use the node's key: those of sessions with servers outside.
     credentials: Mutex<BTreeMap<IfName, ExitCredential>>,
     last_listing: Mutex<LastListing>,
+    grants: KeptSocket,
 }
 
 impl LinuxHost {
@@ -67,10 +69,16 @@ impl LinuxHost {
             node_key: options.private_key,
             credentials: Mutex::new(BTreeMap::new()),
             last_listing: Mutex::new(LastListing::none()),
+            grants: KeptSocket::default(),
         };
         Self {
             inner: Arc::new(inner),
         }
+    }
+
+    /// By which grants are written and read back.
+    pub(crate) fn grants(&self) -> &KeptSocket {
+        &self.inner.grants
     }
 
     /// Gives a device keys of its own, used from its next configuration on, or takes them away.

@@ -1,13 +1,15 @@
 //! Requests of any netlink family, encoded by hand: for XFRM and conntrack there is no crate to lean on.
 //!
 //! A socket lives for one request. That costs two system calls and saves the bookkeeping of who waits for which
-//! answer; a late answer to a request that timed out dies with its socket.
+//! answer; a late answer to a request that timed out dies with its socket. For grants it would cost more: [`KeptSocket`].
 
 use std::io;
 use std::time::Duration;
 
+use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket};
 use postern_host::error::{HostCause, errno};
+use tokio::sync::Mutex;
 
 /// `NLM_F_REQUEST`.
 const REQUEST: u16 = 0x1;
@@ -94,26 +96,67 @@ const BATCH_BEGIN: u16 = 16;
 /// `NFNL_MSG_BATCH_END`.
 const BATCH_END: u16 = 17;
 
-/// Gives nftables messages that it takes all of or none of. `struct nfgenmsg` of the ends names the subsystem, 10.
-pub(crate) async fn batch(protocol: isize, messages: Vec<BatchMessage>) -> Result<(), HostCause> {
-    const SUBSYSTEM: [u8; 4] = [0, 0, 0, 10];
-    let count = messages.len();
-    let mut datagram = request(BATCH_BEGIN, REQUEST, &SUBSYSTEM);
-    for (at, message) in messages.into_iter().enumerate() {
-        // An error of an earlier message comes before the last one's answer.
-        let answered = if at + 1 == count { ACK } else { 0 };
-        let flags = REQUEST | message.flags | answered;
-        datagram.extend(request(message.kind, flags, &message.body));
+/// The longest answer to a request on a [`KeptSocket`]: an error, which repeats the request.
+const LONGEST: usize = 32 * 1024;
+
+/// A socket of netfilter that is kept from request to request. Whoever closes one waits until the kernel has freed what batches
+/// before that deleted: some 10 ms, which every answer of the forwarder would wait, and with it a thread of the runtime.
+#[derive(Default)]
+pub(crate) struct KeptSocket(Mutex<Option<TokioSocket>>);
+
+impl KeptSocket {
+    /// Asks for some things.
+    pub(crate) async fn get(&self, kind: u16, body: &[u8]) -> Result<Vec<Message>, HostCause> {
+        self.ask(&request(kind, REQUEST | ACK, body)).await
     }
-    datagram.extend(request(BATCH_END, REQUEST, &SUBSYSTEM));
-    let mut socket = TokioSocket::new(protocol)?;
-    socket.socket_mut().bind_auto()?;
-    timed(socket.send_to(&datagram, &SocketAddr::new(0, 0))).await?;
+
+    /// Gives nftables messages that it takes all of or none of. `struct nfgenmsg` of the ends names the subsystem, 10.
+    pub(crate) async fn batch(&self, messages: Vec<BatchMessage>) -> Result<(), HostCause> {
+        const SUBSYSTEM: [u8; 4] = [0, 0, 0, 10];
+        let count = messages.len();
+        let mut datagram = request(BATCH_BEGIN, REQUEST, &SUBSYSTEM);
+        for (at, message) in messages.into_iter().enumerate() {
+            // An error of an earlier message comes before the last one's answer.
+            let answered = if at + 1 == count { ACK } else { 0 };
+            let flags = REQUEST | message.flags | answered;
+            datagram.extend(request(message.kind, flags, &message.body));
+        }
+        datagram.extend(request(BATCH_END, REQUEST, &SUBSYSTEM));
+        self.ask(&datagram).await.map(drop)
+    }
+
+    async fn ask(&self, datagram: &[u8]) -> Result<Vec<Message>, HostCause> {
+        let mut kept = self.0.lock().await;
+        let mut socket = match kept.take() {
+            Some(socket) => socket,
+            None => {
+                let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
+                socket.socket_mut().bind_auto()?;
+                socket
+            }
+        };
+        let answer = exchange(&mut socket, datagram).await;
+        // After an error more may come, which the next request would take for its own answer.
+        if answer.is_ok() {
+            *kept = Some(socket);
+        }
+        answer
+    }
+}
+
+/// Sends a datagram and receives what comes until its outcome.
+async fn exchange(socket: &mut TokioSocket, datagram: &[u8]) -> Result<Vec<Message>, HostCause> {
+    timed(socket.send_to(datagram, &SocketAddr::new(0, 0))).await?;
+    let mut messages = Vec::new();
+    let mut buffer = Vec::with_capacity(LONGEST);
     loop {
-        let (answer, _) = timed(socket.recv_from_full()).await?;
-        let mut messages = parse(&answer).into_iter().map(|(_, message)| message);
-        if let Some(message) = messages.find(|message| message.kind == ERROR) {
-            return outcome(&message.body);
+        buffer.clear();
+        timed(socket.recv_from(&mut buffer)).await?;
+        for (_, message) in parse(&buffer) {
+            match message.kind {
+                ERROR => return outcome(&message.body).map(|()| messages),
+                _ => messages.push(message),
+            }
         }
     }
 }

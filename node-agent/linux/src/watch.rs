@@ -43,6 +43,9 @@ const NETFILTER_GROUPS: [u32; 1] = [7];
 const NFGENMSG: usize = 4;
 /// Room for bursts; what does not fit is told as one [`KernelChange::Resync`] of the socket's own.
 const ROOM: usize = 1024;
+/// Bytes of the longest event. Each grant is an event that says nothing to us, so that looking for its length first would be the
+/// second system call of each.
+const LONGEST: usize = 64 * 1024;
 
 /// A family of netlink that is listened to.
 struct NetlinkFamily {
@@ -118,10 +121,12 @@ async fn pass_on(
     meaning: fn(&Message) -> Option<KernelChange>,
     sender: mpsc::Sender<KernelChange>,
 ) {
+    let mut datagram = Vec::with_capacity(LONGEST);
     loop {
+        datagram.clear();
         let changes = tokio::select! {
-            received = socket.recv_from_full() => match received {
-                Ok((datagram, _)) => of_datagram(&datagram, meaning),
+            received = socket.recv_from(&mut datagram) => match received {
+                Ok(_) => of_datagram(&datagram, meaning),
                 Err(error) if error.raw_os_error() == Some(errno::ENOBUFS) => vec![KernelChange::Resync],
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "a watch of the kernel ended");

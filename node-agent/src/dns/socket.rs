@@ -25,10 +25,11 @@ pub(super) enum ResolverPath<'a> {
 /// choice.
 pub(super) fn datagram(way: ResolverPath<'_>, resolver: SocketAddr) -> io::Result<UdpSocket> {
     let (socket, source) = open(way, resolver, SockType::Datagram)?;
-    bind(
-        socket.as_raw_fd(),
-        &SockaddrStorage::from(SocketAddr::new(source, 0)),
-    )?;
+    // connect(2) chooses a port as bind(2) does.
+    if !source.is_unspecified() {
+        let source = SocketAddr::new(source, 0);
+        bind(socket.as_raw_fd(), &SockaddrStorage::from(source))?;
+    }
     connect(socket.as_raw_fd(), &SockaddrStorage::from(resolver))?;
     UdpSocket::from_std(socket.into())
 }

@@ -177,13 +177,14 @@ async fn by_datagram(
     query: &[u8],
 ) -> io::Result<Vec<u8>> {
     socket.send(query).await?;
-    let mut buffer = vec![0; LONGEST];
+    // Not filled with zeros, which would take longer than the answer.
+    let mut buffer = Vec::with_capacity(LONGEST);
     loop {
-        let length = socket.recv(&mut buffer).await?;
+        buffer.clear();
+        socket.recv_buf(&mut buffer).await?;
         // A datagram that is no answer may be a forged one: the true one may still come.
-        match buffer.get(..length) {
-            Some(message) if question.is_answered_by(query, message) => return Ok(message.to_vec()),
-            _ => {}
+        if question.is_answered_by(query, &buffer) {
+            return Ok(buffer);
         }
     }
 }

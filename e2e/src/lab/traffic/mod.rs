@@ -1,6 +1,7 @@
-//! Programs that send and answer: pods that send, single questions, forged packets, and the outside world.
+//! Programs that send and answer: pods that send, single questions, names at a rate, forged packets, and the outside world.
 
 pub mod forge;
+pub mod names;
 pub mod probe;
 pub mod send;
 pub mod world;

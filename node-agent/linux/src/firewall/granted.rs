@@ -3,13 +3,12 @@
 
 use std::num::NonZeroU64;
 
-use netlink_sys::protocols::NETLINK_NETFILTER;
 use postern_host::error::{HostCause, errno};
 use postern_intent::Address;
 use postern_plan::desired::names::GRANTED;
 use postern_plan::ruleset::{Atom, Edit, NftCommand, TABLE, TableFamily, Transaction};
 
-use crate::netlink::{self, BatchMessage, nest, put};
+use crate::netlink::{BatchMessage, KeptSocket, nest, put};
 
 /// `NFT_MSG_GETSETELEM` of `NFNL_SUBSYS_NFTABLES`.
 pub(super) const GET_ELEMENTS: u16 = (10 << 8) | 13;
@@ -53,9 +52,13 @@ pub(super) mod attribute {
 }
 
 /// Does the set hold all of these addresses? A set or a table that is not there holds none.
-pub(super) async fn holds(set: &str, addresses: &[Address]) -> Result<bool, HostCause> {
+pub(super) async fn holds(
+    socket: &KeptSocket,
+    set: &str,
+    addresses: &[Address],
+) -> Result<bool, HostCause> {
     let body = elements(set, addresses, None);
-    match netlink::get(NETLINK_NETFILTER, GET_ELEMENTS, &body).await {
+    match socket.get(GET_ELEMENTS, &body).await {
         Ok(found) => Ok(found.len() == addresses.len()),
         Err(HostCause::Errno {
             errno: errno::ENOENT,

@@ -17,7 +17,7 @@ use crate::netlink::{self, attribute};
 impl Firewall for LinuxHost {
     async fn change_firewall(&self, transaction: &Transaction) -> HostResult<()> {
         let changed = match granted::messages(transaction) {
-            Some(messages) => netlink::batch(NETLINK_NETFILTER, messages).await,
+            Some(messages) => self.grants().batch(messages).await,
             None => run::change(&transaction.to_string()).await,
         };
         changed.map_err(|source| HostError::ChangeFirewall {
@@ -30,7 +30,7 @@ impl Firewall for LinuxHost {
         for (set, addresses) in sets {
             let addresses: Vec<Address> = addresses.iter().copied().collect();
             for some in addresses.chunks(ADDRESSES_OF_A_REQUEST) {
-                let there = granted::holds(set, some).await;
+                let there = granted::holds(self.grants(), set, some).await;
                 let there = there.map_err(|source| HostError::ReadFirewall {
                     table: "inet postern",
                     source,

@@ -16,8 +16,9 @@ use crate::lab::LabError;
 use crate::lab::topology::world_address;
 use crate::lab::traffic::world::Datagrams;
 use crate::lab::traffic::world::listener::listener;
+use crate::lab::traffic::world::numbered::numbered;
 
-/// Time to live of every answer, in seconds: short, so that a test sees a change.
+/// Time to live of an answer in seconds, unless the name has the label `ttl-0`: short, so that a test sees a change.
 const TTL: u32 = 5;
 
 /// What a server knows.
@@ -38,8 +39,10 @@ pub(crate) fn serve_udp(address: SocketAddr, zone: Source) -> Result<JoinHandle<
     Ok(std::thread::spawn(move || {
         loop {
             // An ICMP error of an earlier answer comes up here; the next datagram is not concerned.
-            let _ =
-                socket.answer(|asked| answer(&zone(), asked.content, asked.from.ip(), asked.to));
+            let _ = socket.answer(|asked| {
+                numbered(asked.content)
+                    .or_else(|| answer(&zone(), asked.content, asked.from.ip(), asked.to))
+            });
         }
     }))
 }
@@ -81,10 +84,12 @@ pub fn answer(zone: &Zone, query: &[u8], from: IpAddr, to: IpAddr) -> Option<Vec
     let mut response = Message::response(query.metadata.id, OpCode::Query);
     response.metadata.recursion_desired = query.metadata.recursion_desired;
     response.metadata.authoritative = true;
+    let is_short = question.name.iter().any(|label| label == b"ttl-0");
+    let ttl = if is_short { 0 } else { TTL };
     match records(zone, &question, from, to) {
         Ok(records) => {
             for data in records {
-                response.add_answer(Record::from_rdata(question.name.clone(), TTL, data));
+                response.add_answer(Record::from_rdata(question.name.clone(), ttl, data));
             }
         }
         Err(code) => response.metadata.response_code = code,

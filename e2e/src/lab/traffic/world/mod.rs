@@ -6,6 +6,7 @@ mod dns;
 mod echo;
 mod http;
 mod listener;
+mod numbered;
 mod serve;
 
 pub use dns::{Zone, answer};
