@@ -7,6 +7,7 @@
 )]
 
 mod baseline;
+mod ceilings;
 mod changes;
 mod egress;
 mod external;

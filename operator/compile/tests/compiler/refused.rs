@@ -3,13 +3,9 @@
 use std::collections::BTreeSet;
 
 use postern_compile::gate::{ApprovalCause, PendingApproval};
-use postern_compile::intake;
-use postern_compile::snapshot::{
-    Ceiling, CompilerSettings, Lifecycle, Permission, SnapshotNamespace,
-};
+use postern_compile::snapshot::{Lifecycle, Permission, SnapshotNamespace};
 use postern_compile::verdict::Detail;
 use postern_crds::EgressPolicy;
-use postern_crds::conditions::Reason;
 use postern_crds::egress_policy::{
     Action, Destination, Enforcement, FailureMode, PolicyRule, RouteType,
 };
@@ -241,65 +237,6 @@ fn pods_that_nobody_knows_to_be_a_refused_policys_count_as_selected() {
         ["Released", "p0", "Released", "Released", "PolicyRefused"]
     );
     assert_eq!(pods.selected, 2, "{pods:?}");
-}
-
-#[test]
-fn what_the_ceiling_of_a_namespace_withholds_is_refused_there_and_nowhere_else() {
-    let world = world(&[(0, ALL, 0)]);
-    type Withholding = fn(&mut Ceiling);
-    let rows: [(&str, serde_json::Value, Withholding); 7] = [
-        ("spec.lanAccess", json!({"lanAccess": "Allow"}), |one| {
-            one.lan = Permission::Withheld;
-        }),
-        (
-            "spec.specialUse.exceptions",
-            json!({"specialUse": {"exceptions": ["169.254.169.254/32"]}}),
-            |one| one.special_use = Permission::Withheld,
-        ),
-        (
-            "spec.dns.upstreams",
-            json!({"dns": {"upstreams": ["9.9.9.9"]}}),
-            |one| one.upstreams = Permission::Withheld,
-        ),
-        (
-            "spec.failureMode",
-            json!({"failureMode": "Open", "failOpenAfter": "30s"}),
-            |one| one.fail_open = Permission::Withheld,
-        ),
-        (
-            "spec.route.type",
-            json!({"route": {"type": "NodeUplink"}}),
-            |one| one.node_uplink = Permission::Withheld,
-        ),
-        (
-            "spec.enforcement",
-            json!({"enforcement": "Observe"}),
-            |one| one.observe = Permission::Withheld,
-        ),
-        ("spec.priority", json!({"priority": 8}), |one| {
-            one.priority = 7;
-        }),
-    ];
-    for (field, edit, withhold) in rows {
-        let mut written = serde_json::to_value(&world.policies["red/p0"]).expect("JSON");
-        for (key, value) in edit.as_object().expect("keys") {
-            written["spec"][key] = value.clone();
-        }
-        let mut policy: EgressPolicy = serde_json::from_value(written).expect("an EgressPolicy");
-        let mut settings = CompilerSettings::default();
-        let mut ceiling = Ceiling::default();
-        withhold(&mut ceiling);
-        settings
-            .ceilings
-            .insert("red".parse().expect("a namespace"), ceiling);
-        let refusal = intake::policy(&policy, &settings).expect("a name").terms;
-        let refusal = refusal.expect_err(field);
-        assert_eq!(refusal.reason, Reason::NotPermitted, "{field}");
-        assert!(refusal.message.starts_with(field), "{}", refusal.message);
-        policy.metadata.namespace = Some("green".to_owned());
-        let elsewhere = intake::policy(&policy, &settings).expect("a name").terms;
-        assert!(elsewhere.is_ok(), "{field}: {elsewhere:?}");
-    }
 }
 
 #[test]
