@@ -315,7 +315,13 @@ fn fast(crowd: &mut Crowd) {
     let (free, _) = crowd.measured(alone, Duration::from_secs(3));
     println!("without a limit of 10000 a second {free} arrive");
     crowd.limit(&format!("limits: {{packetsPerSecond: {most}}}"));
-    let found = crowd.measured(alone, time_for(most));
+    let mut found = crowd.measured(alone, time_for(most));
+    // A sender that the machine held up for a while sends less than the limit; a limit that is too low is so each time.
+    for _ in 0..2 {
+        if found.0 < f64::from(most) * (1.0 - TOLERANCE) {
+            found = crowd.measured(alone, time_for(most));
+        }
+    }
     if free > f64::from(most) * 1.2 {
         crowd.holds("packetsPerSecond 10000", f64::from(most), found);
     } else {
