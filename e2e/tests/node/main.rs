@@ -11,6 +11,7 @@
 )]
 
 mod ablation;
+mod attacks;
 mod circuits;
 mod connectivity;
 mod counter;
