@@ -326,13 +326,12 @@ impl Attacks {
             Through::Answers => u64::try_from(answers.count()).unwrap(),
             _ => 0,
         };
-        let mut through = 0;
-        // A row says below what did not come.
+        let through = || answers + self.arrived(attack.through, to) - before;
+        // The row says what did not come.
         let _ = wait_until(WAIT_DEADLINE / 3, attack.what, || {
-            through = answers + self.arrived(attack.through, to) - before;
-            Ok(judged(through).then_some(()))
+            Ok(judged(through()).then_some(()))
         });
-        answers + self.arrived(attack.through, to) - before
+        through()
     }
 
     /// One row: the selected pod, and then a pod without a policy.
