@@ -53,45 +53,52 @@ pub(super) fn of_names() -> Vec<Attack> {
     ]
 }
 
-const METADATA: [&str; 6] = [
+/// Each kind of address in its families, and embedded: mapped, NAT64, NAT64 of the network's own, 6to4 and Teredo.
+const METADATA: [&str; 7] = [
     "169.254.169.254",
     "::ffff:169.254.169.254",
     "64:ff9b::169.254.169.254",
     "64:ff9b:1::169.254.169.254",
     "2002:a9fe:a9fe::1",
     "fd00:ec2::254",
+    "2001:0:4136:e378:8000:63bf:5601:5601",
 ];
-const LOOPBACK: [&str; 6] = [
+const LOOPBACK: [&str; 8] = [
     "127.0.0.1",
     "0.0.0.0",
     "::1",
     "::ffff:127.0.0.1",
     "64:ff9b::127.0.0.1",
+    "64:ff9b:1::127.0.0.1",
     "2002:7f00:1::1",
+    "2001:0:4136:e378:8000:63bf:80ff:fffe",
 ];
-const PODS: [&str; 6] = [
+const PODS: [&str; 7] = [
     "10.244.1.2",
     "fd00:10:244:1::2",
     "::ffff:10.244.1.2",
     "64:ff9b::10.244.1.2",
     "64:ff9b:1::10.244.1.2",
     "2002:af4:102::1",
+    "2001:0:4136:e378:8000:63bf:f50b:fefd",
 ];
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "10.96.0.10",
     "fd00:10:96::10",
     "::ffff:10.96.0.10",
     "64:ff9b::10.96.0.10",
     "64:ff9b:1::10.96.0.10",
     "2002:a60:a::1",
+    "2001:0:4136:e378:8000:63bf:f59f:fff5",
 ];
-const NODES: [&str; 6] = [
+const NODES: [&str; 7] = [
     "192.168.10.11",
     "2001:db8:10::11",
     "::ffff:192.168.10.11",
     "64:ff9b::192.168.10.11",
     "64:ff9b:1::192.168.10.11",
     "2002:c0a8:a0b::1",
+    "2001:0:4136:e378:8000:63bf:3f57:f5f4",
 ];
 
 pub(super) fn other_resolvers() -> Vec<Attack> {
