@@ -53,8 +53,8 @@ pub(super) fn of_names() -> Vec<Attack> {
     ]
 }
 
-/// Each kind of address in its families, and embedded: mapped, NAT64, NAT64 of the network's own, 6to4 and Teredo.
-const METADATA: [&str; 7] = [
+/// Each kind of address in its families, and embedded: mapped, compatible, translated, NAT64, NAT64 of the network's own, 6to4 and Teredo.
+const METADATA: [&str; 9] = [
     "169.254.169.254",
     "::ffff:169.254.169.254",
     "64:ff9b::169.254.169.254",
@@ -62,8 +62,10 @@ const METADATA: [&str; 7] = [
     "2002:a9fe:a9fe::1",
     "fd00:ec2::254",
     "2001:0:4136:e378:8000:63bf:5601:5601",
+    "::169.254.169.254",
+    "::ffff:0:169.254.169.254",
 ];
-const LOOPBACK: [&str; 8] = [
+const LOOPBACK: [&str; 10] = [
     "127.0.0.1",
     "0.0.0.0",
     "::1",
@@ -72,8 +74,10 @@ const LOOPBACK: [&str; 8] = [
     "64:ff9b:1::127.0.0.1",
     "2002:7f00:1::1",
     "2001:0:4136:e378:8000:63bf:80ff:fffe",
+    "::127.0.0.1",
+    "::ffff:0:127.0.0.1",
 ];
-const PODS: [&str; 7] = [
+const PODS: [&str; 9] = [
     "10.244.1.2",
     "fd00:10:244:1::2",
     "::ffff:10.244.1.2",
@@ -81,8 +85,10 @@ const PODS: [&str; 7] = [
     "64:ff9b:1::10.244.1.2",
     "2002:af4:102::1",
     "2001:0:4136:e378:8000:63bf:f50b:fefd",
+    "::10.244.1.2",
+    "::ffff:0:10.244.1.2",
 ];
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 9] = [
     "10.96.0.10",
     "fd00:10:96::10",
     "::ffff:10.96.0.10",
@@ -90,8 +96,10 @@ const SERVICES: [&str; 7] = [
     "64:ff9b:1::10.96.0.10",
     "2002:a60:a::1",
     "2001:0:4136:e378:8000:63bf:f59f:fff5",
+    "::10.96.0.10",
+    "::ffff:0:10.96.0.10",
 ];
-const NODES: [&str; 7] = [
+const NODES: [&str; 9] = [
     "192.168.10.11",
     "2001:db8:10::11",
     "::ffff:192.168.10.11",
@@ -99,6 +107,8 @@ const NODES: [&str; 7] = [
     "64:ff9b:1::192.168.10.11",
     "2002:c0a8:a0b::1",
     "2001:0:4136:e378:8000:63bf:3f57:f5f4",
+    "::192.168.10.11",
+    "::ffff:0:192.168.10.11",
 ];
 
 pub(super) fn other_resolvers() -> Vec<Attack> {
