@@ -20,13 +20,14 @@ pub const SPECIAL4: [&str; 7] = [
 
 /// The same for IPv6, without the destinations that embed an IPv4 address ([`EMBEDDINGS`]). Two prefixes whose embedded
 /// addresses no prefix can name are refused whole: Teredo (RFC 4380), which inverts them, and the prefix for local NAT64
-/// (RFC 8215), where their place depends on the network.
+/// (RFC 8215), where their place depends on the network. So are those that no public host has: IPv4-compatible addresses, with the
+/// loopback and the unspecified address among them, IPv4-mapped ones (RFC 4291, section 2.5.5) and IPv4-translated ones (RFC 2765).
 pub const SPECIAL6: [&str; 8] = [
     "2001::/32",
     "64:ff9b:1::/48",
-    "::/128",
-    "::1/128",
+    "::/96",
     "::ffff:0:0/96",
+    "::ffff:0:0:0/96",
     "fd00:ec2::254/128",
     "fe80::/10",
     "ff00::/8",

@@ -1,6 +1,8 @@
 //! Limits of a policy, with packets that the world counts: how much of a flood of one pod arrives, and how much of what its
 //! neighbours send meanwhile.
 
+mod neighbours;
+
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;

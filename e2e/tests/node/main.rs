@@ -11,6 +11,7 @@
 )]
 
 mod ablation;
+mod attacks;
 mod bursts;
 mod circuits;
 mod connectivity;

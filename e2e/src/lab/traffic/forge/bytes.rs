@@ -2,12 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+/// What fragments of one datagram have in common.
+const IDENTIFICATION: u8 = 77;
+
 /// What a forged UDP packet carries.
 const CONTENT: &[u8] = b"forged";
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const FRAGMENT: u8 = 44;
 const ICMP6: u8 = 58;
 const SCTP: u8 = 132;
 
@@ -79,6 +83,10 @@ fn packet6(from: Ipv6Addr, to: Ipv6Addr, protocol: u8, hops: u8, content: &[u8])
 }
 
 pub(super) fn udp(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+    packet(from.ip(), to.ip(), UDP, 64, &datagram(from, to))
+}
+
+fn datagram(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
     let length = u16::try_from(8 + CONTENT.len()).unwrap_or_default();
     let mut content = [
         from.port().to_be_bytes(),
@@ -94,7 +102,35 @@ pub(super) fn udp(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
         sum => sum,
     };
     set(&mut content, 6, sum);
-    packet(from.ip(), to.ip(), UDP, 64, &content)
+    content
+}
+
+/// The same datagram in two fragments (RFC 791, section 3.2; RFC 8200, section 4.5): the first one has the ports, the later one
+/// nothing but content.
+pub(super) fn fragments(from: SocketAddr, to: SocketAddr) -> [Vec<u8>; 2] {
+    let content = datagram(from, to);
+    let (first, later) = content.split_at(8);
+    [(first, 0, 1), (later, 1, 0)]
+        .map(|(part, eighths, more)| fragment(from.ip(), to.ip(), part, eighths, more))
+}
+
+/// A part of a datagram that begins at so many times eight bytes.
+fn fragment(from: IpAddr, to: IpAddr, part: &[u8], eighths: u16, more: u16) -> Vec<u8> {
+    if from.is_ipv6() {
+        let [high, low] = (eighths << 3 | more).to_be_bytes();
+        let header = [UDP, 0, high, low, 0, 0, 0, IDENTIFICATION];
+        let content = [&header[..], part].concat();
+        return packet(from, to, FRAGMENT, 64, &content);
+    }
+    let mut bytes = packet(from, to, UDP, 64, part);
+    if let Some(header) = bytes.get_mut(..20) {
+        header[5] = IDENTIFICATION;
+        header[6..8].copy_from_slice(&(more << 13 | eighths).to_be_bytes());
+        header[10..12].fill(0);
+        let sum = checksum(header);
+        set(header, 10, sum);
+    }
+    bytes
 }
 
 /// A TCP segment with these flags (FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32).
@@ -212,7 +248,7 @@ pub(super) fn kind(packet: &[u8]) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use super::{announcement, castagnoli, checksum, frame, kind, tcp, udp};
+    use super::{announcement, castagnoli, checksum, fragments, frame, kind, tcp, udp};
 
     #[test]
     fn the_checksum_of_sctp_is_that_of_its_check_string() {
@@ -238,6 +274,25 @@ mod tests {
         let pseudo = [&six[8..40], &[0, 0, 0, 20, 0, 0, 0, 6], &six[40..]].concat();
         assert_eq!(checksum(&pseudo), 0);
         assert_eq!(kind(&six), 0x86dd);
+    }
+
+    #[test]
+    fn two_fragments_together_are_the_datagram() {
+        let (from, to) = ("10.0.0.1:5".parse().unwrap(), "10.0.0.2:7".parse().unwrap());
+        let [first, later] = fragments(from, to);
+        assert_eq!((checksum(&first[..20]), checksum(&later[..20])), (0, 0));
+        assert_eq!((&first[6..8], &later[6..8]), (&[0x20, 0][..], &[0, 1][..]));
+        assert_eq!([&first[20..], &later[20..]].concat(), udp(from, to)[20..]);
+        let (from, to) = (
+            "[2001:db8::1]:5".parse().unwrap(),
+            "[2001:db8::2]:7".parse().unwrap(),
+        );
+        let [first, later] = fragments(from, to);
+        assert_eq!(
+            (first[6], &first[42..44], &later[42..44]),
+            (44, &[0, 1][..], &[0, 8][..])
+        );
+        assert_eq!([&first[48..], &later[48..]].concat(), udp(from, to)[40..]);
     }
 
     #[test]

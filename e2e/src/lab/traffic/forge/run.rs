@@ -29,6 +29,15 @@ pub enum ForgeVerb {
         #[arg(long, default_value_t = 2)]
         flags: u8,
     },
+    /// UDP in two fragments.
+    Fragments {
+        /// Both ends, and how often.
+        #[command(flatten)]
+        ends: Ends,
+        /// Without the first one, which has the ports.
+        #[arg(long)]
+        later_alone: bool,
+    },
     /// The first packet of an SCTP association.
     Sctp(Ends),
     /// An ICMP or ICMPv6 error about a flow that does not exist.
@@ -104,6 +113,11 @@ pub fn run(verb: &ForgeVerb) -> Result<(), LabError> {
     match verb {
         ForgeVerb::Udp(ends) => routed(ends, &bytes::udp(ends.from, ends.to)),
         ForgeVerb::Tcp { ends, flags } => routed(ends, &bytes::tcp(ends.from, ends.to, *flags)),
+        ForgeVerb::Fragments { ends, later_alone } => {
+            let parts = bytes::fragments(ends.from, ends.to);
+            let sent = &parts[usize::from(*later_alone)..];
+            sent.iter().try_for_each(|part| routed(ends, part))
+        }
         ForgeVerb::Sctp(ends) => routed(ends, &bytes::sctp(ends.from, ends.to)),
         ForgeVerb::Error(ends) => routed(ends, &bytes::stray_error(ends.from.ip(), ends.to.ip())),
         ForgeVerb::Solicit(ends) => {

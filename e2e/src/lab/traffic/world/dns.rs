@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use hickory_proto::op::{Message, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, TXT};
-use hickory_proto::rr::{RData, Record, RecordType};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, TXT};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use crate::lab::LabError;
 use crate::lab::topology::world_address;
@@ -25,7 +25,7 @@ const TTL: u32 = 5;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Zone {
     /// `world.test`: `whoami` is the address that asked, `a-203-0-113-7` is that address and `b-2001-db8--7` that one, also with
-    /// further labels behind, any other name is the address that was asked (so that a pod which asks its own RESOLVER gets an
+    /// further labels behind. `c-` before such a name is an alias of that name below `elsewhere.world.test`. Any other name is the address that was asked (so that a pod which asks its own RESOLVER gets an
     /// address of its own). `asked.` before a name is an address if anybody has asked for that name, and does not exist else.
     World,
     /// The cluster's domain with these names; everything else is refused, since nothing is forwarded.
@@ -88,14 +88,28 @@ pub fn answer(zone: &Zone, query: &[u8], from: IpAddr, to: IpAddr) -> Option<Vec
     let ttl = if is_short { 0 } else { TTL };
     match records(zone, &question, from, to) {
         Ok(records) => {
-            for data in records {
+            let alias = alias(zone, &question);
+            let owner = alias.as_ref().unwrap_or(&question.name).clone();
+            if let Some(target) = alias {
+                let data = RData::CNAME(CNAME(target));
                 response.add_answer(Record::from_rdata(question.name.clone(), ttl, data));
+            }
+            for data in records {
+                response.add_answer(Record::from_rdata(owner.clone(), ttl, data));
             }
         }
         Err(code) => response.metadata.response_code = code,
     }
     response.add_query(question);
     response.to_vec().ok()
+}
+
+/// The name that the asked one leads to, outside of its own zone.
+fn alias(zone: &Zone, question: &Query) -> Option<Name> {
+    let name = question.name.to_ascii().to_lowercase();
+    let first = name.split('.').next().unwrap_or_default();
+    let target = first.strip_prefix("c-").filter(|_| *zone == Zone::World)?;
+    Name::from_ascii(format!("{target}.elsewhere.world.test.")).ok()
 }
 
 fn records(
@@ -138,6 +152,7 @@ fn world_name(name: &str, from: IpAddr, to: IpAddr) -> Result<Vec<IpAddr>, Respo
         return Ok(vec![from]);
     }
     let first = host.split('.').next().unwrap_or_default();
+    let first = first.strip_prefix("c-").unwrap_or(first);
     for (kind, separator) in [("a-", "."), ("b-", ":")] {
         if let Some(literal) = first.strip_prefix(kind) {
             let address = literal.replace('-', separator).parse();
@@ -229,6 +244,19 @@ mod tests {
         assert_eq!(unknown.metadata.response_code, ResponseCode::NXDomain);
         told("once.world.test.", RecordType::A);
         assert_eq!(told("asked.once.world.test.", RecordType::A).len(), 1);
+    }
+
+    #[test]
+    fn an_alias_leads_out_of_its_zone() {
+        let message = ask(&Zone::World, "c-a-10-0-0-1.some.world.test.", RecordType::A);
+        let owners: Vec<String> = message
+            .answers
+            .iter()
+            .map(|record| record.name.to_ascii())
+            .collect();
+        let target = "a-10-0-0-1.elsewhere.world.test.";
+        assert_eq!(owners, ["c-a-10-0-0-1.some.world.test.", target]);
+        assert_eq!(text(&message), [target, "10.0.0.1"]);
     }
 
     #[test]
