@@ -12,8 +12,8 @@ use postern_e2e::proof::harness::{TestLab, WAIT_DEADLINE, record_run, wait_until
 use serde_json::{Value, json};
 
 use crate::holes::{WEB, both, lab_program, nobody, probe, probed, sent, serving};
-use crate::names::name_of;
 use crate::terms::{GATEWAY, Scene};
+use postern_e2e::lab::traffic::names::name_of;
 
 const NODE: &str = "n1";
 const NEAR: Exec<'static> = Exec::Pod("default/near");

@@ -6,8 +6,8 @@ use postern_e2e::lab::Exec;
 
 use super::{Attack, Attacks, CARRIERS, Counted, NODE, Through};
 use crate::holes::{both, nobody};
-use crate::names::name_of;
 use crate::terms::GATEWAY;
+use postern_e2e::lab::traffic::names::name_of;
 
 /// An alias in the allowed zone whose target is outside of it and has this address.
 fn alias_of(address: IpAddr) -> String {
