@@ -82,7 +82,8 @@ pub enum Tier {
     /// Before the EgressPolicy of the pod, which cannot override them.
     #[default]
     Admin,
-    /// For pods that no EgressPolicy selects. What no rule matches leaves by the node's own way, as without Postern.
+    /// For pods that no EgressPolicy selects. What no rule matches leaves by the uplink of the node, but for what the route
+    /// NodeUplink refuses to any pod.
     Baseline,
 }
 

@@ -268,7 +268,7 @@ pub const FIELDS: &[HonouredField] = &[
     cluster_policy(
         "spec.tier",
         SINCE_FIRST,
-        "Baseline is for pods that no EgressPolicy selects, as if one selected them with route NodeUplink, defaultAction Allow, lanAccess Allow and dns.mode Forward, or Filter where a rule has fqdn. A namespace that denies by its label keeps denying. A namespace of the setting `exemptNamespaces` has no such rules.",
+        "Baseline is for pods that no EgressPolicy selects, as if one selected them with route NodeUplink, defaultAction Allow, lanAccess Allow, establishedFlows Keep and dns.mode Forward, or Filter where a rule has fqdn. What that route refuses in general is refused to them. A namespace that denies by its label keeps denying. A namespace of the setting `exemptNamespaces` has no such rules.",
     ),
     cluster_policy(
         "spec.priority",
@@ -278,12 +278,12 @@ pub const FIELDS: &[HonouredField] = &[
     cluster_policy(
         "spec.subject.namespaces",
         SINCE_FIRST,
-        "The rules are asked for pods that an EgressPolicy selects. Pods that none selects leave by the node's own way, are counted as `ungoverned`, and `FullyEnforced=False, reason=Ungoverned`; the namespace label `postern.dev/egress-default: deny` leaves no such pod. A selector that cannot be read means every namespace.",
+        "With tier Admin the rules are asked for pods that an EgressPolicy or the tier Baseline decides about, with tier Baseline for pods that no EgressPolicy selects. Pods that neither decides about leave by the node's own way, are counted as `ungoverned`, and `FullyEnforced=False, reason=Ungoverned`; the namespace label `postern.dev/egress-default: deny` leaves no such pod. A selector that cannot be read means every namespace.",
     ),
     cluster_policy(
         "spec.rules",
         SINCE_FIRST,
-        "Rules that are refused: the last ones that were in force stay; where there are none, what no other policy of the tier decides before is denied. Rules that make a node's document larger than its budget block the pods of the largest scopes with `TooLarge`. Traffic inside the cluster and replies are not asked about.",
+        "Rules that are refused: the last ones that were in force stay; where there are none, with tier Admin what no other policy of the tier decides before is denied, and with tier Baseline nothing is in force. Rules that make a node's document larger than its budget block the pods of the largest scopes with `TooLarge`. Traffic inside the cluster and replies are not asked about.",
     ),
     cluster_policy(
         "spec.rules[].to[].fqdn",

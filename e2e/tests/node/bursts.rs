@@ -90,11 +90,11 @@ fn no_answer_is_unfiltered_or_without_its_grant_while_the_agent_is_killed_and_re
         })
         .unwrap()
     };
-    brought(500, "before the first kill");
+    brought(100, "before the first kill");
     for kill in 1..=kills {
         scene.lab.kill("agent-n1").unwrap();
         scene.lab.start_agent(NODE).unwrap();
-        brought(500, &format!("after kill {kill}"));
+        brought(100, &format!("after kill {kill}"));
     }
     let outcome = outcome(&scene, "names-killed", asking);
     let ms = outcome.longest_silence_ms;

@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_crds::cluster_egress_policy::Tier;
 use postern_crds::conditions::Reason;
 use postern_intent::body::{
-    Access, DnsTerms, PolicyRef, Rule, Scope, ScopeFailureMode, Terms, TermsAudit, TermsDnsMode,
-    TermsDnsRefusal, TermsEnforcement, TermsEstablishedFlows, TermsLimits, TermsReplies,
+    Access, DnsTerms, EgressPath, PolicyRef, Rule, Scope, ScopeFailureMode, Terms, TermsAudit,
+    TermsDnsMode, TermsDnsRefusal, TermsEnforcement, TermsEstablishedFlows, TermsLimits,
+    TermsReplies,
 };
 use postern_intent::special_use::is_special;
 use postern_intent::{BASELINE, Namespace, NodeDocument, NodeName, Serial, Uid};
 
-use crate::budget::is_emptied;
 use crate::snapshot::{
     ClusterPolicyRules, CompilerMemory, CompilerSettings, Definitions, ParsedSelector, PolicyKey,
     PolicyRoute, PolicyTerms, Snapshot, SnapshotClusterPolicy, SnapshotNamespace, SnapshotPolicy,
@@ -70,18 +70,23 @@ pub(crate) fn is_subject(
 
 /// The policy of every namespace that has rules of the tier. O(namespaces · policies + scopes of the published documents).
 pub(crate) fn policies(snapshot: &Snapshot) -> Vec<SnapshotPolicy> {
-    let published = published(&snapshot.previous);
+    let published = PublishedRules::new(&snapshot.previous);
     let mut ordered: Vec<&SnapshotClusterPolicy> = snapshot.cluster_policies.iter().collect();
     ordered.sort_by(|one, other| (one.priority, &one.name).cmp(&(other.priority, &other.name)));
-    let policies = snapshot.namespaces.iter().filter_map(|namespace| {
-        let standing = published.get(&namespace.name).map(|(_, terms)| *terms);
+    let exempt = &snapshot.settings.exempt_namespaces;
+    let namespaces = snapshot.namespaces.iter();
+    let namespaces = namespaces.filter(|namespace| !exempt.contains(&namespace.name));
+    let policies = namespaces.filter_map(|namespace| {
+        let standing = published.of_namespace.get(&namespace.name);
+        let standing = standing.map(|(_, terms)| *terms);
         let uid = uid(&namespace.name)?;
         let is_known = standing.is_some() || is_remembered(&snapshot.memory, namespace, &uid);
         let (terms, generation) = match snapshot.admin_definition {
             // Deleting the definition deletes its policies; until it is back, namespaces keep their published rules.
-            Definitions::Terminating if is_known => (kept(standing), 0),
+            Definitions::Terminating if is_known => (published.kept(standing), 0),
             Definitions::Serving | Definitions::Terminating => {
-                let (rules, generation) = rules(snapshot, &ordered, namespace, standing);
+                let former = is_known.then_some(&published);
+                let (rules, generation) = rules(snapshot, &ordered, namespace, (standing, former));
                 (!rules.is_empty()).then(|| (Ok(terms(rules)), generation))?
             }
         };
@@ -110,26 +115,15 @@ fn is_remembered(memory: &CompilerMemory, namespace: &SnapshotNamespace, uid: &U
     known.is_some_and(|known| known.contains_key(uid))
 }
 
-/// The published terms. A namespace that had rules and of which no document carries them has no way out.
-fn kept(standing: Option<&Terms>) -> Result<Terms, SpecRefusal> {
-    let without_admin = |terms: &Terms| Terms {
-        admin: Vec::new(),
-        ..terms.clone()
-    };
-    standing.map(without_admin).ok_or_else(|| SpecRefusal {
-        reason: Reason::RefNotFound,
-        message: "the definition of ClusterEgressPolicy is being deleted".to_owned(),
-    })
-}
-
 /// The rules for one namespace in the order of their policies, and the sum of these policies' generations. An update that is
 /// refused takes no rule from a namespace that has it, whatever tier or subject it names; one that was never in force brings none:
-/// pods without a policy keep what they had.
+/// pods without a policy keep what they had. A namespace that had rules and of which no document carries them, because no pod of it
+/// runs, has those of the policy in other namespaces.
 fn rules(
     snapshot: &Snapshot,
     ordered: &[&SnapshotClusterPolicy],
     namespace: &SnapshotNamespace,
-    standing: Option<&Terms>,
+    (standing, former): (Option<&Terms>, Option<&PublishedRules<'_>>),
 ) -> (Vec<Rule>, i64) {
     let mut found = (Vec::new(), 0);
     for policy in ordered {
@@ -145,8 +139,10 @@ fn rules(
             }
             Ok(ClusterPolicyRules::Admin(_) | ClusterPolicyRules::Baseline(_)) => continue,
             Err(_) => {
-                let standing = standing.into_iter().flat_map(|terms| &terms.rules);
-                let own = standing.filter(|rule| origin(rule) == policy.name);
+                let elsewhere = || former?.of_policy.get(&policy.name[..]);
+                let terms = standing.or_else(|| elsewhere().map(|(_, terms)| *terms));
+                let rules = terms.into_iter().flat_map(|terms| &terms.rules);
+                let own = rules.filter(|rule| origin(rule) == policy.name);
                 own.cloned().collect()
             }
         };
@@ -158,11 +154,13 @@ fn rules(
     found
 }
 
-/// What the rules leave open stays as it is without a policy, but for what the route by the node's uplink refuses in general. A range of
-/// special use that a rule allows is an exception, as `specialUse.exceptions` of an EgressPolicy is.
+/// What the rules leave open leaves by the uplink of the node, but for what that route refuses in general. A range of special use that a
+/// rule allows with all ports is an exception, as `specialUse.exceptions` of an EgressPolicy is. Open connections go on when a rule
+/// changes: one edit would end those of all pods of the cluster.
 fn terms(rules: Vec<Rule>) -> Terms {
-    let allowed = rules.iter().filter(|rule| rule.action == Access::Allow);
-    let named = allowed.flat_map(|rule| &rule.to);
+    // An exception has no ports: what a rule allows on some would be open on all.
+    let is_whole = |rule: &&Rule| rule.action == Access::Allow && rule.ports.is_empty();
+    let named = rules.iter().filter(is_whole).flat_map(|rule| &rule.to);
     let exceptions: BTreeSet<_> = named.filter(|prefix| is_special(prefix)).copied().collect();
     let has_names = rules.iter().any(|rule| !rule.names.is_empty());
     Terms {
@@ -171,7 +169,7 @@ fn terms(rules: Vec<Rule>) -> Terms {
         replies: TermsReplies::Services,
         lan: Access::Allow,
         special_use_exceptions: exceptions.into_iter().collect(),
-        established_flows: TermsEstablishedFlows::Cut,
+        established_flows: TermsEstablishedFlows::Keep,
         dns: DnsTerms {
             mode: match has_names {
                 true => TermsDnsMode::Filter,
@@ -187,20 +185,54 @@ fn terms(rules: Vec<Rule>) -> Terms {
     }
 }
 
-/// What the newest document says of each namespace.
-fn published(
-    documents: &BTreeMap<NodeName, NodeDocument>,
-) -> BTreeMap<&Namespace, (Serial, &Terms)> {
-    let mut newest: BTreeMap<&Namespace, (Serial, &Terms)> = BTreeMap::new();
-    for document in documents.values() {
-        let scopes = document.firewall.iter();
-        for scope in scopes.filter(|scope| is_baseline(&scope.policy) && !is_emptied(scope)) {
-            let found = (document.serial, &scope.terms);
-            let one = newest.entry(&scope.policy.namespace).or_insert(found);
-            if one.0 < found.0 {
-                *one = found;
+/// Terms of the tier by the newest document that has them.
+#[derive(Default)]
+struct PublishedRules<'a> {
+    of_namespace: BTreeMap<&'a Namespace, (Serial, &'a Terms)>,
+    /// Of any namespace whose terms have a rule of the policy.
+    of_policy: BTreeMap<&'a str, (Serial, &'a Terms)>,
+}
+
+impl<'a> PublishedRules<'a> {
+    fn new(documents: &'a BTreeMap<NodeName, NodeDocument>) -> Self {
+        let mut all = Self::default();
+        for document in documents.values() {
+            // A scope that is blocked has no rules of its own.
+            let in_force =
+                |scope: &&Scope| is_baseline(&scope.policy) && scope.way == EgressPath::NodeUplink;
+            for scope in document.firewall.iter().filter(in_force) {
+                let found = (document.serial, &scope.terms);
+                keep_newest(&mut all.of_namespace, &scope.policy.namespace, found);
+                for policy in baseline_policies(scope) {
+                    keep_newest(&mut all.of_policy, policy, found);
+                }
             }
         }
+        all
     }
-    newest
+
+    /// What stays in force for a namespace without a policy of the tier. One whose terms no document carries has those of another
+    /// namespace, and where there are none no way out.
+    fn kept(&self, standing: Option<&Terms>) -> Result<Terms, SpecRefusal> {
+        let newest = self.of_namespace.values().max_by_key(|(serial, _)| *serial);
+        let kept = standing.or_else(|| newest.map(|(_, terms)| *terms));
+        let without_admin = |terms: &Terms| Terms {
+            admin: Vec::new(),
+            ..terms.clone()
+        };
+        kept.map(without_admin).ok_or_else(|| SpecRefusal {
+            reason: Reason::RefNotFound,
+            message: "the definition of ClusterEgressPolicy is being deleted".to_owned(),
+        })
+    }
+}
+
+fn keep_newest<K: Ord, T>(all: &mut BTreeMap<K, (Serial, T)>, key: K, found: (Serial, T)) {
+    match all.get_mut(&key) {
+        Some(one) if one.0 >= found.0 => {}
+        Some(one) => *one = found,
+        None => {
+            all.insert(key, found);
+        }
+    }
 }

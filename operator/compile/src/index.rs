@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_intent::body::{Class, Scope};
-use postern_intent::{Address, ExitName, Namespace, NodeDocument, NodeName, ScopeId, Uid, body};
+use postern_intent::{
+    Address, BASELINE, ExitName, Namespace, NodeDocument, NodeName, ScopeId, Uid, body,
+};
 
+use crate::baseline::is_baseline;
 use crate::screen::ScreenedSnapshot;
 use crate::snapshot::{
     self, Lifecycle, PodNetwork, Snapshot, SnapshotExit, SnapshotNode, SnapshotPolicy,
@@ -160,7 +163,7 @@ impl<'a> PublishedIndex<'a> {
     fn new(documents: &'a BTreeMap<NodeName, NodeDocument>) -> Self {
         let mut pods = BTreeMap::new();
         let mut scopes: BTreeMap<&NodeName, BTreeMap<&ScopeId, &Scope>> = BTreeMap::new();
-        let mut newest: BTreeMap<&Uid, &Scope> = BTreeMap::new();
+        let mut newest: BTreeMap<&Uid, (u64, &Scope)> = BTreeMap::new();
         for (node, document) in documents {
             pods.extend(document.pods.iter().map(|pod| (&pod.uid, (node, pod))));
             scopes.insert(
@@ -172,9 +175,14 @@ impl<'a> PublishedIndex<'a> {
                     .collect(),
             );
             for scope in document.firewall.iter().filter(|scope| !never_good(scope)) {
-                let newest_one = newest.entry(&scope.policy.uid).or_insert(scope);
-                if newest_one.policy.generation < scope.policy.generation {
-                    *newest_one = scope;
+                // The compiler's own policy has no generation that only grows.
+                let age = match is_baseline(&scope.policy) {
+                    true => document.serial.0,
+                    false => scope.policy.generation.unsigned_abs(),
+                };
+                let found = newest.entry(&scope.policy.uid).or_insert((age, scope));
+                if found.0 < age {
+                    *found = (age, scope);
                 }
             }
         }
@@ -182,7 +190,10 @@ impl<'a> PublishedIndex<'a> {
             documents,
             pods,
             scopes,
-            newest,
+            newest: newest
+                .into_iter()
+                .map(|(uid, (_, scope))| (uid, scope))
+                .collect(),
         }
     }
 
@@ -216,12 +227,16 @@ impl<'a> PublishedIndex<'a> {
             .map(|scope| &scope.policy)
     }
 
-    /// How many pods are under a policy or blocked, of those that are still there.
+    /// How many pods are under an EgressPolicy or blocked, of those that are still there. Those of the tier `Baseline` are not among
+    /// them: a share of all pods would let a tenant's policy go as a whole.
     pub(crate) fn enforced(&self) -> usize {
-        self.pods
-            .values()
-            .filter(|(_, pod)| pod.class != Class::Released)
-            .count()
+        let is_enforced = |class: &Class| match class {
+            Class::Released => false,
+            Class::Blocked { .. } => true,
+            Class::Policy { scope } => scope.policy().1 != BASELINE,
+        };
+        let pods = self.pods.values();
+        pods.filter(|(_, pod)| is_enforced(&pod.class)).count()
     }
 }
 

@@ -127,9 +127,11 @@ fn settings(written: SettingsFile) -> CompilerSettings {
         refresh: written.refresh.unwrap_or(default.refresh),
         envelope_budget: written.envelope_budget.unwrap_or(default.envelope_budget),
         ceiling: general,
-        exempt_namespaces: written
+        exempt_namespaces: default
             .exempt_namespaces
-            .unwrap_or(default.exempt_namespaces),
+            .into_iter()
+            .chain(written.exempt_namespaces)
+            .collect(),
         gate: GateSettings {
             pods: written.gate.pods.unwrap_or(default.gate.pods),
             percent: written.gate.percent.unwrap_or(default.gate.percent),
@@ -244,7 +246,10 @@ gate: {pods: 1, percent: 2, window: 3m}
             read.ceiling_of(&"office".parse().expect("a namespace")),
             general
         );
-        assert_eq!(read.exempt_namespaces.len(), 1);
+        assert_eq!(
+            read.exempt_namespaces.len(),
+            default.exempt_namespaces.len() + 1
+        );
         assert_eq!((read.pod_ranges.len(), read.node_ranges.len()), (1, 1));
         let resolvers = &read.encrypted_resolvers;
         assert_eq!((resolvers.names.len(), resolvers.addresses.len()), (1, 1));

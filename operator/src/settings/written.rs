@@ -72,10 +72,11 @@ pub(super) struct SettingsFile {
     #[schemars(with = "BTreeMap<String, WrittenCeiling>")]
     pub(super) namespace_ceilings: BTreeMap<Namespace, WrittenCeiling>,
 
-    /// Namespaces that no ClusterEgressPolicy of tier Baseline is about, whatever its subject says. What is written here replaces the
-    /// default; name the namespaces of the cluster's own services and of Postern, whose pods must start while no operator runs.
+    /// Further namespaces that no ClusterEgressPolicy of tier Baseline is about, whatever its subject says: those of the cluster's own
+    /// services, whose pods must start while no operator runs. `kube-system`, `postern-system` and the operator's own are always among
+    /// them.
     #[schemars(with = "Vec<String>")]
-    pub(super) exempt_namespaces: Option<BTreeSet<Namespace>>,
+    pub(super) exempt_namespaces: BTreeSet<Namespace>,
 
     /// How many pods may be released in a time without an approval.
     pub(super) gate: WrittenGate,

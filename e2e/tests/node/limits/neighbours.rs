@@ -39,6 +39,9 @@ fn echoes(crowd: &Crowd, pod: usize, count: usize) -> Vec<Duration> {
 /// How much longer a neighbour's echo may take beside a pod over its limit: two cores carry both, and one queue would take seconds.
 const SLOWER: f64 = 10.0;
 
+/// And how many seconds longer in any case: a machine may hold up one of two processes for so long.
+const HELD_UP: f64 = 0.1;
+
 #[test]
 fn a_neighbours_echo_takes_no_longer_in_kind_beside_a_pod_over_its_limit() {
     let crowd = Crowd::up();
@@ -76,7 +79,9 @@ fn a_neighbours_echo_takes_no_longer_in_kind_beside_a_pod_over_its_limit() {
     println!("{}\n{}", rows[0], rows[1]);
     record_run("limits-neighbour", &rows).unwrap();
     for row in &rows {
-        assert!(row["ratio"].as_f64().unwrap() < SLOWER, "{row}");
+        let seconds = |key: &str| row[key].as_f64().unwrap();
+        let most = seconds("aloneSeconds") * SLOWER + HELD_UP;
+        assert!(seconds("besideSeconds") < most, "{row}");
     }
 }
 

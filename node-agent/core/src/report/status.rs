@@ -24,6 +24,9 @@ use crate::read_back::ReadBack;
 /// Cap of the schema.
 const MISMATCHES: usize = 32;
 
+/// As many guarded namespaces as a report may list.
+const GUARDED_LISTED: usize = 1024;
+
 impl ReportInputs<'_> {
     /// Was it read that no session is there which the body does not have? Another node begins an external exit's session when
     /// this one reports a later serial.
@@ -82,6 +85,7 @@ impl ReportInputs<'_> {
                         .get()
                         .guarded_namespaces
                         .iter()
+                        .take(GUARDED_LISTED)
                         .map(ToString::to_string)
                         .collect()
                 })

@@ -154,11 +154,12 @@ impl<'a> NodeModel<'a> {
         rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 
-    /// Does the forwarder refuse the name to the pod, because no rule allows it?
+    /// Does the forwarder refuse the name to the pod, because its policy does not allow it?
     #[must_use]
     pub fn refuses(&self, source: &Address, name: &NamePattern) -> bool {
         let entry = self.desired.dns.entries.get(source);
-        entry.is_some_and(|entry| match entry.mode {
+        let deciding = entry.filter(|entry| !entry.observes());
+        deciding.is_some_and(|entry| match entry.mode {
             TermsDnsMode::Filter => entry.names.allowing(name.as_str()).is_empty(),
             TermsDnsMode::Block => true,
             TermsDnsMode::Forward => false,

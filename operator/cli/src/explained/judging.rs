@@ -25,7 +25,7 @@ fn named(
     }
     model.refuses(source, name).then(|| {
         let summary = format!(
-            "the forwarder of the node refuses the name {name} to the pod: no rule of its policy allows it"
+            "the forwarder of the node refuses the name {name} to the pod: its policy does not allow it"
         );
         (PacketResult::Refused, summary)
     })
@@ -50,16 +50,21 @@ impl ExplainedPacket {
         }
         let own = body(&question.node)?;
         let mut model = NodeModel::new(&own, Some(&question.pod), now);
-        let question = &question.unnamed(&model);
+        if question.origin == DestinationOrigin::StandIn
+            && let Some(name) = &question.name
+            && let Some((result, summary)) = named(&model, &question.packet.source, name)
+        {
+            explained.result = result;
+            explained.summary = summary;
+            return Ok(explained);
+        }
+        let Some(question) = &question.unnamed(&model) else {
+            "not known: rules name each address that could stand for the answer; ask with the address itself"
+                .clone_into(&mut explained.summary);
+            return Ok(explained);
+        };
         explained.packet.destination = question.packet.destination;
         if let Some(name) = &question.name {
-            if question.origin == DestinationOrigin::StandIn
-                && let Some((result, summary)) = named(&model, &question.packet.source, name)
-            {
-                explained.result = result;
-                explained.summary = summary;
-                return Ok(explained);
-            }
             model = model.answered(&question.packet, name);
         }
         let leg = model.from_pod(&question.packet);

@@ -179,17 +179,17 @@ impl PacketQuestion {
         })
     }
 
-    /// The same to an address that no rule of the pod's policy names, where only a name was asked about.
+    /// The same to an address that no rule of the pod's policy names, where only a name was asked about; none: each that could stand
+    /// for the answer is named, or is the cluster's.
     #[must_use]
-    pub fn unnamed(&self, model: &NodeModel<'_>) -> Self {
+    pub fn unnamed(&self, model: &NodeModel<'_>) -> Option<Self> {
         let mut question = self.clone();
         if self.origin == DestinationOrigin::StandIn {
-            let all = stand_ins(Family::of(&self.packet.source));
             let source = &self.packet.source;
-            let unnamed = all.into_iter().find(|one| model.is_unnamed(source, one));
-            question.packet.destination = unnamed.unwrap_or(all[0]);
+            let mut all = stand_ins(Family::of(source)).into_iter();
+            question.packet.destination = all.find(|one| model.is_unnamed(source, one))?;
         }
-        question
+        Some(question)
     }
 
     /// Whether the packet never leaves the pod.

@@ -89,5 +89,5 @@ fn the_commands_that_the_document_shows_about_a_packet_give_the_answers_that_it_
         ends(&output, code);
         shown += 1;
     }
-    assert_eq!(shown, 4);
+    assert_eq!(shown, 5);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postern_intent::{Namespace, NodeName, Uid};
+use postern_intent::{BASELINE, Namespace, NodeName, Uid};
 
 use super::held::{ApprovalCause, ApprovalSubject, ReleaseGround};
 use crate::index::{Index, PublishedClass};
@@ -39,7 +39,8 @@ pub(super) fn releases(
     }
     // A deleted definition takes every policy with it, whether or not a pod is there to feel it now.
     if index.snapshot.definitions == Definitions::Terminating {
-        for one in contenders.iter().filter(|one| one.policy.is_none()) {
+        let gone = contenders.iter().filter(|one| one.policy.is_none());
+        for one in gone.filter(|one| one.key.name != BASELINE) {
             found.entry(policy_ground(index, one)).or_default();
         }
     }
@@ -104,7 +105,11 @@ fn policy_ground(index: &Index<'_>, one: &Contender<'_>) -> ReleaseGround {
     // A definition that is applied again changes nothing about how the policy went: what a person approved meanwhile
     // still fits.
     let went_with_it = waits_for(index, &subject, ApprovalCause::DefinitionTerminating);
-    let cause = match (one.policy.is_some(), index.snapshot.definitions, namesake) {
+    let definitions = match one.key.name == BASELINE {
+        true => index.snapshot.admin_definition,
+        false => index.snapshot.definitions,
+    };
+    let cause = match (one.policy.is_some(), definitions, namesake) {
         (true, _, _) => ApprovalCause::SelectorChanged,
         (false, Definitions::Terminating, _) => ApprovalCause::DefinitionTerminating,
         (false, Definitions::Serving, _) if went_with_it => ApprovalCause::DefinitionTerminating,

@@ -47,6 +47,11 @@ struct GovernedNodes<'a> {
     unbinding: BTreeSet<&'a NodeName>,
     unbound: Option<Reason>,
     uncut: BTreeSet<&'a NodeName>,
+    /// Nodes that block pods by themselves, and why the first one does.
+    blocking: BTreeSet<&'a NodeName>,
+    blocked: Option<Reason>,
+    /// Nodes that know no resolver to ask for names outside of the cluster.
+    without_resolver: BTreeSet<&'a NodeName>,
 }
 
 impl<'a> TierReadings<'a> {
@@ -174,6 +179,13 @@ impl<'a> GovernedNodes<'a> {
         self.unbinding.extend(&reading.unbinding);
         self.unbound = self.unbound.or(reading.unbound);
         self.uncut.extend(&reading.uncut);
+        self.blocking.extend(&reading.blocking);
+        self.blocked = self.blocked.or(reading.blocked);
+        self.without_resolver.extend(&reading.without_resolver);
+        // The document blocks them, or their node does by itself.
+        let blocked = reading.to_block.min(self.pods.governed);
+        self.pods.governed -= blocked;
+        self.pods.blocked += blocked;
     }
 }
 
@@ -192,7 +204,7 @@ pub(super) fn verdict(
         conditions: vec![
             accepted(context, &seen, policy),
             programmed(policy, &seen),
-            fully_enforced(&seen),
+            fully_enforced(policy.tier, &seen),
         ],
         detail: Detail::ClusterPolicy {
             namespaces: seen.namespaces,
@@ -279,14 +291,20 @@ fn programmed(policy: &SnapshotClusterPolicy, seen: &GovernedNodes<'_>) -> Findi
 
 /// Whether every pod of the subject has the rules in front of it. Pods that leave by the node's own way have not: the condition says so,
 /// because the policy would be read as a promise about them.
-fn fully_enforced(seen: &GovernedNodes<'_>) -> Finding {
+fn fully_enforced(tier: Tier, seen: &GovernedNodes<'_>) -> Finding {
     let kind = ConditionType::FullyEnforced;
     let pods = &seen.pods;
     if pods.ungoverned > 0 {
         let message = format!(
-            "no EgressPolicy selects {} of {} pods, which leave by the node's own way; write one for them, or label their \
-             namespaces postern.dev/egress-default: deny",
-            pods.ungoverned, pods.selected
+            "no EgressPolicy selects {} of {} pods, which leave by the node's own way; {}",
+            pods.ungoverned,
+            pods.selected,
+            match tier {
+                Tier::Admin => {
+                    "write one for them, or label their namespaces postern.dev/egress-default: deny"
+                }
+                Tier::Baseline => "the rules of this policy are not in force for them",
+            }
         );
         return Finding::no(kind, Reason::Ungoverned, message);
     }
@@ -297,6 +315,13 @@ fn fully_enforced(seen: &GovernedNodes<'_>) -> Finding {
             first_names(&seen.bypassing)
         );
         return Finding::no(kind, Reason::DataplaneBypassed, message);
+    }
+    if let Some(reason) = seen.blocked {
+        let mut message = format!("{} pods have no way out", pods.blocked);
+        if !seen.blocking.is_empty() {
+            message.push_str(&format!(", on {}", first_names(&seen.blocking)));
+        }
+        return Finding::no(kind, reason, message);
     }
     if let Some(reason) = seen.unbound {
         let message = format!("sources are not bound on {}", first_names(&seen.unbinding));
@@ -316,6 +341,15 @@ fn fully_enforced(seen: &GovernedNodes<'_>) -> Finding {
         return Finding::no(kind, Reason::HostNetwork, message);
     }
     match seen.nodes.progress() {
+        Progress::Programmed if !seen.without_resolver.is_empty() => {
+            let message = format!(
+                "{} Names outside of the cluster are refused on {}. {}",
+                Reason::Enforced.sentence(),
+                first_names(&seen.without_resolver),
+                Reason::NoResolver.sentence()
+            );
+            Finding::yes(kind, Reason::Enforced, message)
+        }
         Progress::Programmed => Finding::yes(kind, Reason::Enforced, Reason::Enforced.sentence()),
         Progress::Converging => {
             Finding::unknown(kind, Reason::Converging, seen.nodes.sentence("nodes"))

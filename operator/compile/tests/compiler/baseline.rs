@@ -203,3 +203,54 @@ fn rules_stay_while_their_definition_goes_and_when_an_update_is_refused() {
         "what was never in force takes nothing from them"
     );
 }
+
+#[test]
+fn pods_of_the_tier_widen_nobodys_gate() {
+    let mut world = shop();
+    tenant(&mut world);
+    administrators(&mut world, "company", 0, &mail());
+    let one = world.pods["shop/till-0"].clone();
+    for number in 0..1000 {
+        let mut pod = one.clone();
+        pod.namespace = "office".parse().expect("a namespace");
+        pod.name = format!("desk-{number}").parse().expect("a name");
+        pod.uid = format!("uid-desk-{number}").parse().expect("a UID");
+        let address = format!("10.245.{}.{}", number / 250, number % 250 + 1);
+        pod.addresses = [address.parse().expect("an address")].into();
+        world.pods.insert(format!("office/desk-{number}"), pod);
+    }
+    world.add_pod("office", "first", "node0", 200);
+    world.compile();
+    assert_eq!(under(&world, "all"), MANY);
+    world.policies.remove("shop/all");
+    let held = world.compile().held;
+    assert_eq!(under(&world, BASELINE), 0, "{held:?}");
+}
+
+#[test]
+fn a_namespace_that_had_no_pod_when_an_update_was_refused_has_the_rules_of_before() {
+    for gone in [
+        (|world: &mut World| {
+            let refused = json!([{"action": "Pass", "to": [{"cidr": "0.0.0.0/0"}]}]);
+            administrators(world, "company", 0, &refused);
+        }) as fn(&mut World),
+        |world| {
+            world.cluster_policies.clear();
+            world.admin_definition = Definitions::Terminating;
+        },
+    ] {
+        let mut world = shop();
+        world.add_pod("office", "desk", "node0", 200);
+        world.pods.retain(|key, _| !key.starts_with("shop/"));
+        administrators(&mut world, "company", 0, &mail());
+        world.compile();
+        gone(&mut world);
+        world.compile();
+        world.add_pod("shop", "till", "node0", 1);
+        world.compile();
+        assert_eq!(under(&world, BASELINE), 1);
+        assert_eq!(rules(&world), ["company/mail"]);
+        world.compile();
+        assert_eq!(rules(&world), ["company/mail"]);
+    }
+}

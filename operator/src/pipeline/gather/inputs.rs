@@ -77,7 +77,9 @@ pub(super) fn gather(
 ) -> ClusterInputs {
     let mut problems = Vec::new();
     let nodes = nodes(stores, &mut problems);
-    let (settings, unknown) = join_ranges(stores, settings, &nodes);
+    let (mut settings, unknown) = join_ranges(stores, settings, &nodes);
+    // An operator whose own pod waits for its node's intent would never write one.
+    settings.exempt_namespaces.extend(namespace.parse().ok());
     let approvals = approvals(
         config_map(stores, namespace, APPROVALS_CONFIG_MAP).as_ref(),
         &mut problems,

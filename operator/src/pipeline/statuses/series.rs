@@ -66,7 +66,9 @@ impl Series {
 fn event(notice: &EventNotice, instance: &str, now: Timestamp) -> Event {
     let about = &notice.regarding;
     let namespace = about.namespace.as_deref().unwrap_or("default");
-    let name = upto(&about.name, NAME_LIMIT).trim_end_matches(['-', '.']);
+    // The policy of the tier `Baseline` has a name that no object may have.
+    let name = about.name.replace(':', ".");
+    let name = upto(&name, NAME_LIMIT).trim_end_matches(['-', '.']);
     Event {
         metadata: ObjectMeta {
             name: Some(format!("{name}.{:x}", now.as_nanosecond())),
