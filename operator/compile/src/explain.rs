@@ -73,7 +73,7 @@ pub fn explain(
         .find(|pod| pod.name == *name)?;
     let before = index.published.before(&pod.uid);
     let mut decided = false;
-    let consider = |one: &Contender<'_>| {
+    let mut consider = |one: &Contender<'_>| {
         let selects = one.selects(&pod.labels, before);
         let claims = one.claims(&pod.labels);
         let outcome = match (selects, decided) {
@@ -89,12 +89,17 @@ pub fn explain(
             outcome,
         }
     };
-    let policies: Vec<ConsideredPolicy> = contenders.of(namespace).iter().map(consider).collect();
+    let list = contenders.of(namespace).iter();
+    let mut policies: Vec<ConsideredPolicy> = list.map(&mut consider).collect();
     let document = documents.get(&pod.node);
     let class = document
         .and_then(|document| document.pods.iter().find(|listed| listed.uid == pod.uid))
         .map(|pod| pod.class.clone());
     let scope = class.as_ref().and_then(|class| scope_of(document?, class));
+    // The tier is asked about no pod that something else decides about.
+    let baseline = contenders.baseline(namespace);
+    let own = baseline.filter(|one| scope.is_some_and(|scope| scope.policy.uid == one.uid));
+    policies.extend(own.map(consider));
     let summary = match pod.attachment {
         PodNetwork::Host => {
             "it uses the host network and cannot be told apart by address".to_owned()

@@ -242,7 +242,8 @@ fn unselected(view: &PodView, snapshot: &Snapshot) -> (String, bool) {
             false,
         );
     }
-    let free = "no policy selects it, so it leaves by its node's uplink";
+    let free = "no EgressPolicy selects it, so it leaves by its node's uplink, within the rules of tier Baseline if its namespace has \
+                them; ask with --to";
     (free.to_owned(), true)
 }
 

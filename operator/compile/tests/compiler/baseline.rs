@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use postern_compile::explain::explain;
 use postern_compile::gate::ApprovalCause;
 use postern_compile::snapshot::Definitions;
 use postern_intent::BASELINE;
@@ -94,6 +95,15 @@ fn pods_without_a_policy_have_the_rules_in_the_order_of_the_policies_and_go_with
     assert_eq!(rules(&world), ["early/mail", "late/0"]);
     assert_eq!(scope(&world).terms.dns.mode, TermsDnsMode::Filter);
     assert_eq!(world.released("kube-system"), 1, "it is exempt");
+    let pod = (
+        &"shop".parse().expect("one"),
+        &"till-0".parse().expect("one"),
+    );
+    let told = explain(&world.snapshot(), &world.previous, pod.0, pod.1).expect("the pod");
+    let [policy] = &told.policies[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(policy.name, BASELINE);
     let remembered = world.memory.clone();
     world.compile();
     assert_eq!(world.memory, remembered, "nothing changes by itself");
