@@ -3,6 +3,7 @@
 
 mod rows;
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 
 use comfy_table::Table;
@@ -40,7 +41,7 @@ enum Counted {
 enum Through {
     /// Packets on the LAN for the row's addresses.
     Packets,
-    /// The same, and those for the policy's resolver.
+    /// The same, and names that a server in the world was asked for.
     Queries,
     /// Addresses of an answer.
     Answers,
@@ -87,10 +88,14 @@ impl Attack {
         }
     }
 
-    /// A name that is asked with dig of addresses in the world and of the policy's resolver.
+    /// A name that is asked with dig of addresses in the world. A star stands for a label of each act's own, so that nobody else can
+    /// have asked for the name.
     fn name(what: &'static str, name: &str, more: &'static [&'static str]) -> Self {
         let name = name.to_owned();
         let act = move |attacks: &Attacks, who: Exec<'_>, to: [IpAddr; 2]| {
+            let number = attacks.named.borrow().len() + attacks.rows.len() * 10;
+            let name = name.replace('*', &format!("t{number}"));
+            attacks.named.borrow_mut().push(name.clone());
             to.map(|to| attacks.dig(who, to, &name, more)).concat()
         };
         Self::new(what, "dig", Counted::Questions("name-refused"), act).through(Through::Queries)
@@ -152,6 +157,8 @@ struct Attacks {
     /// Where the gateway's tunnel listens.
     endpoints: Vec<SocketAddr>,
     rows: Vec<Value>,
+    /// Names that the row asked for.
+    named: RefCell<Vec<String>>,
 }
 
 impl Attacks {
@@ -193,6 +200,7 @@ impl Attacks {
             resolver,
             endpoints,
             rows: Vec::new(),
+            named: RefCell::default(),
         }
     }
 
@@ -296,13 +304,23 @@ impl Attacks {
         let lab: &TestLab = &self.scene.lab;
         let seen = match through {
             Through::Packets => sent(lab, |key| to.contains(&key.destination)),
-            Through::Queries => sent(lab, |key| {
-                to.contains(&key.destination) || key.destination == self.resolver
-            }),
+            Through::Queries => {
+                let named = self.named.borrow();
+                let asked = named.iter().filter(|name| self.was_asked(name));
+                let asked = u64::try_from(asked.count()).unwrap();
+                let sent = sent(lab, |key| to.contains(&key.destination));
+                return asked + sent.iter().sum::<u64>();
+            }
             Through::Answers => [0, 0],
             Through::Gateway => probed(lab, Exec::Node(GATEWAY)),
         };
         seen.iter().sum()
+    }
+
+    fn was_asked(&self, name: &str) -> bool {
+        let asked = format!("asked.{}", name.to_lowercase());
+        let answer = self.dig(Exec::World, self.resolver, &asked, &[]);
+        answer.trim().parse::<IpAddr>().is_ok()
     }
 
     /// What an act gets through, judged once the counter has risen.
@@ -336,6 +354,7 @@ impl Attacks {
 
     /// One row: the selected pod, and then a pod without a policy.
     fn row(&mut self, attack: &Attack, place: u32) {
+        self.named.borrow_mut().clear();
         let [own, free] = [0, 1].map(|other| attack.to.unwrap_or(nobody(2 * place + other)));
         let before = self.count(attack.counted);
         let rise = || self.count(attack.counted) - before;

@@ -16,27 +16,27 @@ fn alias_of(address: IpAddr) -> String {
 
 pub(super) fn of_names() -> Vec<Attack> {
     let letters = "m".repeat(63);
-    let exfiltrated = format!("{letters}.{letters}.{letters}.exfil.world.test");
+    let exfiltrated = format!("*.{letters}.{letters}.{letters}.exfil.world.test");
     let questions = Counted::Questions("resolver-name");
     vec![
-        Attack::name("another resolver by UDP", "secret.world.test", &[]),
-        Attack::name("another resolver by TCP", "secret.world.test", &["+tcp"]),
-        Attack::name("mixed case", "SeCrEt.wOrLd.TeSt", &[]),
+        Attack::name("another resolver by UDP", "*.secret.world.test", &[]),
+        Attack::name("another resolver by TCP", "*.secret.world.test", &["+tcp"]),
+        Attack::name("mixed case", "*.SeCrEt.wOrLd.TeSt", &[]),
         Attack::name(
             "an allowed name within another",
-            "A.ALLOWED.world.test.evil.net",
+            "*.A.ALLOWED.world.test.evil.net",
             &[],
         ),
         Attack::name(
             "IDN that looks allowed",
-            "www.xn--llowed-8fg.world.test",
+            "*.www.xn--llowed-8fg.world.test",
             &[],
         ),
         Attack::name("long labels", &exfiltrated, &[]),
         Attack::name("long labels by TXT", &exfiltrated, &["TXT"]),
         Attack::name(
             "the target of an alias",
-            "a-203-0-113-9.elsewhere.world.test",
+            "*.a-203-0-113-9.elsewhere.world.test",
             &[],
         ),
         Attack::name("DoH by name", "dns.google", &[]).counted(questions),

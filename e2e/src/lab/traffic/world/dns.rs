@@ -134,10 +134,6 @@ fn records(
 }
 
 fn world_name(name: &str, from: IpAddr, to: IpAddr) -> Result<Vec<IpAddr>, ResponseCode> {
-    let Some(host) = name.strip_suffix("world.test") else {
-        return Err(ResponseCode::Refused);
-    };
-    let host = host.trim_end_matches('.');
     if let Some(other) = name.strip_prefix("asked.") {
         return match asked().contains(other) {
             true => Ok(vec![from]),
@@ -145,6 +141,10 @@ fn world_name(name: &str, from: IpAddr, to: IpAddr) -> Result<Vec<IpAddr>, Respo
         };
     }
     asked().insert(name.to_owned());
+    let Some(host) = name.strip_suffix("world.test") else {
+        return Err(ResponseCode::Refused);
+    };
+    let host = host.trim_end_matches('.');
     if host.split('.').any(|label| label == "absent") {
         return Err(ResponseCode::NXDomain);
     }
