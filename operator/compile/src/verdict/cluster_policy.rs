@@ -125,6 +125,9 @@ impl<'a> TierReadings<'a> {
                 .filter(|uid| policy.tier == Tier::Admin || Some(*uid) == baseline.as_ref());
             for reading in deciding.filter_map(|uid| self.policies.get(uid)) {
                 seen.add_faults(reading);
+                if policy.tier == Tier::Baseline {
+                    seen.add_outage(reading);
+                }
             }
         }
         for (node, progress) in self.carried.get(&policy.name[..]).into_iter().flatten() {
@@ -179,6 +182,10 @@ impl<'a> GovernedNodes<'a> {
         self.unbinding.extend(&reading.unbinding);
         self.unbound = self.unbound.or(reading.unbound);
         self.uncut.extend(&reading.uncut);
+    }
+
+    /// What the tier itself takes from its pods. A lost exit of a tenant's policy is no fault of rules that stand before it.
+    fn add_outage(&mut self, reading: &PolicyReading<'a>) {
         self.blocking.extend(&reading.blocking);
         self.blocked = self.blocked.or(reading.blocked);
         self.without_resolver.extend(&reading.without_resolver);

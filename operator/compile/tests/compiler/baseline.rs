@@ -264,3 +264,22 @@ fn a_namespace_that_had_no_pod_when_an_update_was_refused_has_the_rules_of_befor
         assert_eq!(rules(&world), ["company/mail"]);
     }
 }
+
+#[test]
+fn a_lost_exit_of_a_tenant_is_no_fault_of_rules_that_stand_before_it() {
+    let mut world = shop();
+    tenant(&mut world);
+    let object = json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "ClusterEgressPolicy", "metadata": {"name": "company"},
+        "spec": {"tier": "Admin", "priority": 0, "subject": {"namespaces": {}}, "rules": mail()},
+    });
+    world.apply_cluster_policy(serde_json::from_value(object).expect("a ClusterEgressPolicy"));
+    world.exits.clear();
+    world.pods.retain(|key, _| key.starts_with("shop/"));
+    world.compile();
+    let compilation = world.compile();
+    let mut verdicts = compilation.verdicts.iter();
+    let company = verdicts.find(|one| one.name == "company").expect("one");
+    let conditions = format!("{:?}", company.conditions);
+    assert!(!conditions.contains("no way out"), "{conditions}");
+}
