@@ -166,7 +166,7 @@ const fn label(verdict: RecordVerdict) -> RecordLabel {
 }
 
 /// Makes records until the agent is gone. While no packets come, of names alone. Whether the log of packets is read is sent on, for
-/// the ruleset and the report. Records are written by a thread of their own: a log that nobody takes holds up no task of the agent.
+/// the ruleset and the report. A thread of its own writes records: a blocked standard output holds up no task of the agent.
 pub async fn write_records(
     inputs: RecordInputs,
     mut packets: mpsc::Receiver<PacketLogEvent>,

@@ -48,7 +48,7 @@ pub fn object_name(_: &mut SchemaGenerator) -> Schema {
     Schema::try_from(subdomain_value()).unwrap_or_default()
 }
 
-/// Name of an EgressPolicy, or the one that stands for the tier `Baseline`.
+/// Name of an EgressPolicy, or `tier:baseline`.
 #[must_use]
 pub fn policy_name(_: &mut SchemaGenerator) -> Schema {
     let mut value = subdomain_value();

@@ -84,7 +84,7 @@ fn no_answer_is_unfiltered_or_without_its_grant_while_the_agent_is_killed_and_re
     let asking = ask(&scene, (kills * 4 + 3) * RATE, RATE);
     let brought = |at_least: u64, when: &str| {
         wait_until(WAIT_DEADLINE, &format!("answers {when}"), || {
-            // Nobody serves metrics before the agent has started.
+            // The agent serves no metrics before it has started.
             let brought = scene.lab.agent_metric(NODE, BROUGHT).unwrap_or_default();
             Ok((brought >= at_least).then_some(brought))
         })

@@ -43,7 +43,7 @@ const NETFILTER_GROUPS: [u32; 1] = [7];
 const NFGENMSG: usize = 4;
 /// Room for bursts; what does not fit is told as one [`KernelChange::Resync`] of the socket's own.
 const ROOM: usize = 1024;
-/// Bytes of the longest event. Each grant is an event that says nothing to us, so that looking for its length first would be the
+/// Bytes of the longest event. The agent ignores the event of each grant, so that looking for its length first would be the
 /// second system call of each.
 const LONGEST: usize = 64 * 1024;
 

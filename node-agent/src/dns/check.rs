@@ -149,7 +149,7 @@ pub type CheckWork = (
     oneshot::Sender<Result<DnsCheckReport, DnsCheckError>>,
 );
 
-/// Measures what is asked for. Who asks meanwhile hears that at once: nobody would wait for the end of two measurements.
+/// Measures the names of a request. A request that comes meanwhile is refused as `Busy` and does not wait.
 pub(super) async fn serve_checks<N: DnsNode>(
     desk: Arc<Desk<N>>,
     mut work: mpsc::Receiver<CheckWork>,

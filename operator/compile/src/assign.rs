@@ -202,7 +202,7 @@ impl<'a> Assignment<'a> {
         counts
     }
 
-    /// Counts a pod that is blocked for a policy that does not decide about it, and says why.
+    /// Counts a pod that a policy blocks without deciding about it, and returns the reason.
     fn refused(&mut self, one: &Contender<'_>, pod: &SnapshotPod) -> PodDecision {
         self.count_selected(one, pod);
         if one.policy.is_some() {

@@ -26,7 +26,7 @@ pub(crate) fn uid(namespace: &Namespace) -> Option<Uid> {
     format!("-{namespace}").parse().ok()
 }
 
-/// Is the policy the one that stands for the tier?
+/// Is it the policy that the compiler makes for the tier?
 pub(crate) fn is_baseline(policy: &PolicyRef) -> bool {
     policy.name == BASELINE
 }

@@ -139,7 +139,7 @@ fn defaults() -> Value {
         refresh,
         envelope_budget,
         ceiling,
-        // Nobody has one by default.
+        // No namespace has one by default.
         ceilings: _,
         exempt_namespaces,
         gate,

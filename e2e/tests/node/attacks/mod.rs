@@ -88,8 +88,8 @@ impl Attack {
         }
     }
 
-    /// A name that is asked with dig of addresses in the world. A star stands for a label of each act's own, so that nobody else can
-    /// have asked for the name.
+    /// A name that is asked with dig of addresses in the world. Each act replaces the star by a new label, so that no earlier act
+    /// can have asked for the name.
     fn name(what: &'static str, name: &str, more: &'static [&'static str]) -> Self {
         let name = name.to_owned();
         let act = move |attacks: &Attacks, who: Exec<'_>, to: [IpAddr; 2]| {
@@ -345,7 +345,7 @@ impl Attacks {
             _ => 0,
         };
         let through = || answers + self.arrived(attack.through, to) - before;
-        // The row says what did not come.
+        // A row that misses its count fails below, with the count in its message.
         let _ = wait_until(WAIT_DEADLINE / 3, attack.what, || {
             Ok(judged(through()).then_some(()))
         });

@@ -89,7 +89,7 @@ fn a_neighbours_echo_takes_no_longer_in_kind_beside_a_pod_over_its_limit() {
 fn the_places_of_a_dead_pod_are_free_for_the_pod_that_has_its_address_next() {
     let mut crowd = Crowd::up();
     crowd.limit("limits: {connections: 20}");
-    // The ends stay open, so that no packet says that a connection has ended.
+    // The sockets stay open: no FIN or RST ends a connection.
     let open = opened(&crowd, 0, 25);
     assert_eq!(open.len(), 20);
     assert_eq!(opened(&crowd, 0, 2).len(), 0);

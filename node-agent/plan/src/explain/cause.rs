@@ -255,7 +255,7 @@ impl Explaining<'_> {
     }
 }
 
-/// A rule of the policy that stands for the tier `Baseline`: the compiler names it by the ClusterEgressPolicy and its own name.
+/// A rule of the tier `Baseline`. The compiler puts the name of its ClusterEgressPolicy before its own.
 fn baseline_rule(rule: &Rule) -> Option<Cause> {
     let (policy, name) = rule.name.split_once('/')?;
     Some(Cause::AdminRule {

@@ -11,7 +11,7 @@ use super::question::{DestinationOrigin, PacketQuestion};
 use super::sentence;
 use crate::output::chain;
 
-/// What the name alone decides; none: what is answered for it does.
+/// The result that follows from the name alone; none: the address of its answer decides.
 fn named(
     model: &NodeModel<'_>,
     source: &Address,

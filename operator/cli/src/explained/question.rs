@@ -27,14 +27,14 @@ pub struct PacketQuestion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DestinationOrigin {
     Asked,
-    /// The name alone is known, and this address stands for what it is answered with.
+    /// Only the name is known. An address of documentation replaces the address of its answer.
     StandIn,
 }
 
 /// The destination of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PacketTarget {
-    /// None: what is answered for the name.
+    /// None: the address of the answer for `name`.
     pub address: Option<Address>,
     pub protocol: RuleProtocol,
     /// The destination port; none for ICMP alone.

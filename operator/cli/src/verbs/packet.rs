@@ -22,8 +22,8 @@ use crate::explained::{ExplainedPacket, PacketError, PacketQuestion, PacketTarge
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("transport").multiple(true)))]
 pub(super) struct PacketArguments {
-    /// Say instead what becomes of the first packet of a connection to this address, or to what is answered for this name, and which
-    /// rule decides.
+    /// Show the result of the first packet of a connection to this address, or to the address of this name, and the rule that
+    /// decides.
     #[arg(long, value_name = "ADDRESS|NAME", requires = "transport", value_parser = asked)]
     to: Option<AskedDestination>,
     /// The name that was answered with the address of --to, as the pod asked for it.

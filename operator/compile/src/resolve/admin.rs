@@ -17,7 +17,7 @@ pub(crate) const NOT_ACCEPTED: &str = "not-accepted";
 /// The rules in force for each namespace.
 #[derive(Debug, Default)]
 pub(crate) struct AdminTier<'a> {
-    /// Every policy with what is in force of it; none: nothing is, as of one of the other tier.
+    /// The rules in force of every policy; none for a policy of tier `Baseline`.
     policies: BTreeMap<&'a str, Option<AdminPolicy>>,
     by_namespace: BTreeMap<Namespace, Vec<AdminPolicy>>,
 }

@@ -296,8 +296,8 @@ fn programmed(policy: &SnapshotClusterPolicy, seen: &GovernedNodes<'_>) -> Findi
     }
 }
 
-/// Whether every pod of the subject has the rules in front of it. Pods that leave by the node's own way have not: the condition says so,
-/// because the policy would be read as a promise about them.
+/// Whether the rules apply to every pod of the subject. The condition counts pods that leave by the node's own way, to which they do
+/// not apply: a reader would take the policy for a promise about them.
 fn fully_enforced(tier: Tier, seen: &GovernedNodes<'_>) -> Finding {
     let kind = ConditionType::FullyEnforced;
     let pods = &seen.pods;

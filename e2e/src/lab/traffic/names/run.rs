@@ -164,7 +164,7 @@ impl Run {
             };
             let number = u32::from(answer.metadata.id);
             for attempt in Connecting::pair(number, address) {
-                // Fails only when nobody waits for connections any more.
+                // The receiver ends only after the last connection.
                 let _ = attempts.send(attempt);
             }
             let now = Instant::now();

@@ -1,5 +1,5 @@
-//! Names with a number, for measurements: the answer is made of the bytes of the question, so that this server is never what is
-//! waited for.
+//! Names with a number, for measurements: the answer reuses the bytes of the question, so that this server is never the
+//! bottleneck.
 
 use std::net::Ipv4Addr;
 
@@ -9,7 +9,7 @@ const HEADER: usize = 12;
 const ZONE: [&[u8]; 3] = [b"numbered", b"world", b"test"];
 /// The first of the addresses, a public one that no special range contains.
 const FIRST: Ipv4Addr = Ipv4Addr::new(16, 0, 0, 0);
-/// Time to live in seconds; 0 with the label `ttl-0`, so that nobody keeps the answer.
+/// Time to live in seconds; 0 with the label `ttl-0`, so that no cache keeps the answer.
 const TTL: u32 = 300;
 
 /// The answer for `n7.numbered.world.test`: the seventh address after the first one, whatever kind was asked for. None for all

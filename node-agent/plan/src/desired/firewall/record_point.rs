@@ -7,7 +7,7 @@ use postern_intent::body::PolicyRef;
 /// What each log prefix of the ruleset means. The kernel gives the prefix with the packet.
 pub type RecordPoints = BTreeMap<String, RecordPoint>;
 
-/// The policy of a packet, and what is done with it.
+/// The policy of a packet, and the verdict of that policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordPoint {
     pub policy: PolicyRef,
