@@ -1,7 +1,7 @@
 //! The tier `Baseline`: rules of administrators for pods that no EgressPolicy selects.
 //!
-//! Each namespace of its subjects has one policy of the compiler's own. It takes the place of a release: whatever lets a pod go, the
-//! policy has it instead, and nothing that holds a release is passed by. Memory, lowering and reports know it as any other policy.
+//! Each namespace of its subjects has one policy of the compiler's own. A pod that would be released comes under this policy instead, and
+//! the gate still holds such a pod. Memory, lowering and reports know it as any other policy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,15 +78,21 @@ pub(crate) fn policies(snapshot: &Snapshot) -> Vec<SnapshotPolicy> {
     let namespaces = namespaces.filter(|namespace| !exempt.contains(&namespace.name));
     let policies = namespaces.filter_map(|namespace| {
         let standing = published.of_namespace.get(&namespace.name);
-        let standing = standing.map(|(_, terms)| *terms);
+        let standing = standing.map(|(_, scope)| *scope);
         let uid = uid(&namespace.name)?;
-        let is_known = standing.is_some() || is_remembered(&snapshot.memory, namespace, &uid);
+        let former = FormerTerms {
+            standing: standing.map(|scope| &scope.terms),
+            published: &published,
+            is_known: standing.is_some() || is_remembered(&snapshot.memory, namespace, &uid),
+        };
         let (terms, generation) = match snapshot.admin_definition {
             // Deleting the definition deletes its policies; until it is back, namespaces keep their published rules.
-            Definitions::Terminating if is_known => (published.kept(standing), 0),
+            Definitions::Terminating if former.is_known => {
+                let generation = standing.map_or(0, |scope| scope.policy.generation);
+                (published.kept(standing), generation)
+            }
             Definitions::Serving | Definitions::Terminating => {
-                let former = is_known.then_some(&published);
-                let (rules, generation) = rules(snapshot, &ordered, namespace, (standing, former));
+                let (rules, generation) = rules(snapshot, &ordered, namespace, &former);
                 (!rules.is_empty()).then(|| (Ok(terms(rules)), generation))?
             }
         };
@@ -117,13 +123,13 @@ fn is_remembered(memory: &CompilerMemory, namespace: &SnapshotNamespace, uid: &U
 
 /// The rules for one namespace in the order of their policies, and the sum of these policies' generations. An update that is
 /// refused takes no rule from a namespace that has it, whatever tier or subject it names; one that was never in force brings none:
-/// pods without a policy keep what they had. A namespace that had rules and of which no document carries them, because no pod of it
-/// runs, has those of the policy in other namespaces.
+/// pods without a policy keep what they had. A namespace that no document carries, because no pod of it runs, or that joined the
+/// subject since, has the rules that the policy has in other namespaces: all of them where it is a subject, else those that deny.
 fn rules(
     snapshot: &Snapshot,
     ordered: &[&SnapshotClusterPolicy],
     namespace: &SnapshotNamespace,
-    (standing, former): (Option<&Terms>, Option<&PublishedRules<'_>>),
+    former: &FormerTerms<'_>,
 ) -> (Vec<Rule>, i64) {
     let mut found = (Vec::new(), 0);
     for policy in ordered {
@@ -139,11 +145,20 @@ fn rules(
             }
             Ok(ClusterPolicyRules::Admin(_) | ClusterPolicyRules::Baseline(_)) => continue,
             Err(_) => {
-                let elsewhere = || former?.of_policy.get(&policy.name[..]);
-                let terms = standing.or_else(|| elsewhere().map(|(_, terms)| *terms));
-                let rules = terms.into_iter().flat_map(|terms| &terms.rules);
-                let own = rules.filter(|rule| origin(rule) == policy.name);
-                own.cloned().collect()
+                let is_subject = is_subject(&snapshot.settings, policy, namespace);
+                let is_of = |rule: &&Rule| origin(rule) == policy.name;
+                let own = former.standing.map(|terms| &terms.rules[..]);
+                let own = own.filter(|rules| rules.iter().any(|rule| is_of(&rule)));
+                let may_copy = is_subject || former.is_known && former.standing.is_none();
+                let elsewhere = || former.published.of_policy.get(&policy.name[..]);
+                let copied = || may_copy.then(elsewhere).flatten();
+                let rules = own.or_else(|| copied().map(|(_, scope)| &scope.terms.rules[..]));
+                // A copied rule opens nothing in a namespace that may never have been a subject.
+                let keeps = |rule: &&Rule| {
+                    is_of(rule) && (own.is_some() || is_subject || rule.action == Access::Deny)
+                };
+                let rules = rules.unwrap_or_default().iter();
+                rules.filter(keeps).cloned().collect()
             }
         };
         if !rules.is_empty() {
@@ -185,12 +200,21 @@ fn terms(rules: Vec<Rule>) -> Terms {
     }
 }
 
-/// Terms of the tier by the newest document that has them.
+/// What was in force for a namespace.
+struct FormerTerms<'a> {
+    /// In the newest document that has a pod of it.
+    standing: Option<&'a Terms>,
+    published: &'a PublishedRules<'a>,
+    /// Whether the namespace had rules of the tier.
+    is_known: bool,
+}
+
+/// Scopes of the tier by the newest document that has them.
 #[derive(Default)]
 struct PublishedRules<'a> {
-    of_namespace: BTreeMap<&'a Namespace, (Serial, &'a Terms)>,
+    of_namespace: BTreeMap<&'a Namespace, (Serial, &'a Scope)>,
     /// Of any namespace whose terms have a rule of the policy.
-    of_policy: BTreeMap<&'a str, (Serial, &'a Terms)>,
+    of_policy: BTreeMap<&'a str, (Serial, &'a Scope)>,
 }
 
 impl<'a> PublishedRules<'a> {
@@ -201,7 +225,7 @@ impl<'a> PublishedRules<'a> {
             let in_force =
                 |scope: &&Scope| is_baseline(&scope.policy) && scope.way == EgressPath::NodeUplink;
             for scope in document.firewall.iter().filter(in_force) {
-                let found = (document.serial, &scope.terms);
+                let found = (document.serial, scope);
                 keep_newest(&mut all.of_namespace, &scope.policy.namespace, found);
                 for policy in baseline_policies(scope) {
                     keep_newest(&mut all.of_policy, policy, found);
@@ -211,16 +235,23 @@ impl<'a> PublishedRules<'a> {
         all
     }
 
-    /// What stays in force for a namespace without a policy of the tier. One whose terms no document carries has those of another
-    /// namespace, and where there are none no way out.
-    fn kept(&self, standing: Option<&Terms>) -> Result<Terms, SpecRefusal> {
+    /// What stays in force for a namespace without a policy of the tier. One that no document carries has the rules of another
+    /// namespace without their exceptions, and where there are none no way out.
+    fn kept(&self, standing: Option<&Scope>) -> Result<Terms, SpecRefusal> {
         let newest = self.of_namespace.values().max_by_key(|(serial, _)| *serial);
-        let kept = standing.or_else(|| newest.map(|(_, terms)| *terms));
-        let without_admin = |terms: &Terms| Terms {
-            admin: Vec::new(),
-            ..terms.clone()
+        let of_other = || {
+            newest.map(|(_, scope)| Terms {
+                special_use_exceptions: Vec::new(),
+                ..scope.terms.clone()
+            })
         };
-        kept.map(without_admin).ok_or_else(|| SpecRefusal {
+        let kept = standing.map(|scope| scope.terms.clone()).or_else(of_other);
+        // The resolvers of the setting are filled in anew.
+        let without_resolvers = |mut terms: Terms| {
+            terms.dns.upstreams.clear();
+            terms
+        };
+        kept.map(without_resolvers).ok_or_else(|| SpecRefusal {
             reason: Reason::RefNotFound,
             message: "the definition of ClusterEgressPolicy is being deleted".to_owned(),
         })

@@ -7,6 +7,7 @@ use postern_crds::cluster_egress_policy::Tier;
 use postern_intent::body::{AdminAction, AdminPolicy, AdminRule, RuleProtocol, Terms};
 use postern_intent::{Namespace, Serial};
 
+use crate::baseline::baseline_policies;
 use crate::budget::is_emptied;
 use crate::index::Index;
 use crate::snapshot::{ClusterPolicyRules, Definitions, SnapshotClusterPolicy, SnapshotNamespace};
@@ -98,7 +99,7 @@ fn in_force(index: &Index<'_>, policy: &SnapshotClusterPolicy) -> Option<AdminPo
         (Ok(ClusterPolicyRules::Admin(rules)), _) => Some(current(rules.clone())),
         (Ok(ClusterPolicyRules::Baseline(_)), _) => None,
         (Err(_), tier) => last_good(index, &policy.name).or_else(|| {
-            (tier == Tier::Admin).then(|| {
+            (tier == Tier::Admin && !was_baseline(index, &policy.name)).then(|| {
                 current(vec![AdminRule {
                     name: NOT_ACCEPTED.to_owned(),
                     action: AdminAction::Deny,
@@ -110,7 +111,14 @@ fn in_force(index: &Index<'_>, policy: &SnapshotClusterPolicy) -> Option<AdminPo
     }
 }
 
-/// What the newest document that has the policy says of it.
+/// Do published rules of tier Baseline come from the policy? They stay in force, and a denial of everything would take more.
+fn was_baseline(index: &Index<'_>, name: &str) -> bool {
+    let documents = index.published.documents.values();
+    let mut scopes = documents.flat_map(|document| &document.firewall);
+    scopes.any(|scope| baseline_policies(scope).contains(name))
+}
+
+/// The policy in the newest document that has it.
 fn last_good(index: &Index<'_>, name: &str) -> Option<AdminPolicy> {
     let documents = index.published.documents.values();
     let scopes = documents.flat_map(|document| {

@@ -184,7 +184,7 @@ impl<'a> GovernedNodes<'a> {
         self.uncut.extend(&reading.uncut);
     }
 
-    /// What the tier itself takes from its pods. A lost exit of a tenant's policy is no fault of rules that stand before it.
+    /// Adds the pods that have no way out. Only tier Baseline counts them: a tenant's lost exit is no fault of tier Admin.
     fn add_outage(&mut self, reading: &PolicyReading<'a>) {
         self.blocking.extend(&reading.blocking);
         self.blocked = self.blocked.or(reading.blocked);
@@ -211,7 +211,7 @@ pub(super) fn verdict(
         conditions: vec![
             accepted(context, &seen, policy),
             programmed(policy, &seen),
-            fully_enforced(policy.tier, &seen),
+            fully_enforced(policy, &seen),
         ],
         detail: Detail::ClusterPolicy {
             namespaces: seen.namespaces,
@@ -298,15 +298,21 @@ fn programmed(policy: &SnapshotClusterPolicy, seen: &GovernedNodes<'_>) -> Findi
 
 /// Whether the rules apply to every pod of the subject. The condition counts pods that leave by the node's own way, to which they do
 /// not apply: a reader would take the policy for a promise about them.
-fn fully_enforced(tier: Tier, seen: &GovernedNodes<'_>) -> Finding {
+fn fully_enforced(policy: &SnapshotClusterPolicy, seen: &GovernedNodes<'_>) -> Finding {
     let kind = ConditionType::FullyEnforced;
     let pods = &seen.pods;
+    if let Err(refusal) = &policy.rules
+        && seen.nodes.counts.desired == 0
+        && pods.selected > 0
+    {
+        return Finding::no(kind, refusal.reason, "no rule of this policy is in force");
+    }
     if pods.ungoverned > 0 {
         let message = format!(
             "no EgressPolicy selects {} of {} pods, which leave by the node's own way; {}",
             pods.ungoverned,
             pods.selected,
-            match tier {
+            match policy.tier {
                 Tier::Admin => {
                     "write one for them, or label their namespaces postern.dev/egress-default: deny"
                 }
