@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use postern_agent_core::records::NameDecision;
+use postern_agent_core::report::QUESTIONS;
 use postern_host::Flows as _;
 use postern_host::ports::TransportProtocol;
 use postern_linux::LinuxHost;
@@ -107,7 +108,12 @@ impl DnsHandle {
     /// Questions by how they ended, under the names of the report's counters.
     pub fn questions(&self) -> impl Iterator<Item = (String, u64)> {
         let counts = self.counters.snapshot().into_iter();
-        counts.map(|(outcome, count)| (format!("dns_{}", outcome.name()).replace('-', "_"), count))
+        counts.map(|(outcome, count)| {
+            (
+                format!("{QUESTIONS}{}", outcome.name().replace('-', "_")),
+                count,
+            )
+        })
     }
 
     /// The resolvers that are left alone.

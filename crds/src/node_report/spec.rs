@@ -189,7 +189,7 @@ pub struct NodeReportStatus {
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub refusals: Vec<Refusal>,
 
-    /// Counters by name, such as repairs, held packets, and as `dns_*` the questions of pods for names by how they ended.
+    /// Counters by name, such as repairs, held packets, and as `questions_*` the questions of pods for names by how they ended.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::text::counters")]
     pub counters: BTreeMap<String, u64>,

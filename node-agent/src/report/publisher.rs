@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postern_agent_core::report::PACKETS;
+use postern_agent_core::report::{PACKETS, QUESTIONS};
 use postern_crds::{NodeReport, NodeReportStatus};
 use tokio::sync::watch;
 
@@ -83,12 +83,13 @@ impl ReportPublisher {
     }
 }
 
-/// Times and counters of packets differ in every report: they are no change, and are published with the next one. What the
+/// Times and counters of packets and questions differ in every report: they are no change, and are published with the next one. What the
 /// agent counts itself, such as repairs, is a change.
 fn without_times(status: &NodeReportStatus) -> NodeReportStatus {
     let mut still = status.clone();
     still.verified_at = None;
-    still.counters.retain(|name, _| !name.starts_with(PACKETS));
+    let moves = |name: &String| name.starts_with(PACKETS) || name.starts_with(QUESTIONS);
+    still.counters.retain(|name, _| !moves(name));
     for scope in &mut still.scopes {
         scope.observed.clear();
         scope.denied.clear();
@@ -135,5 +136,23 @@ mod tests {
         assert_eq!(publisher.due(), Some(published + AT_LEAST_EVERY));
         publisher.take(report("second"));
         assert_eq!(publisher.due(), Some(published + EVERY));
+    }
+
+    #[test]
+    fn counts_of_packets_and_questions_are_no_news_and_counts_of_events_are() {
+        for (counter, wait) in [
+            ("packets_blocked", AT_LEAST_EVERY),
+            ("questions_exit", AT_LEAST_EVERY),
+            ("repairs", EVERY),
+        ] {
+            let mut publisher = ReportPublisher::new(watch::channel(None).0);
+            publisher.take(report("same"));
+            let published = publisher.published.unwrap();
+            let mut later = report("same");
+            let counters = later.status.as_mut().map(|status| &mut status.counters);
+            counters.unwrap().insert(counter.to_owned(), 1);
+            publisher.take(later);
+            assert_eq!(publisher.due(), Some(published + wait), "{counter}");
+        }
     }
 }

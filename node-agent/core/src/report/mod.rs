@@ -36,6 +36,9 @@ pub use bypassed::BypassedPod;
 pub use isolation::ReportedUplinks;
 pub use scopes::ScopeRuleCounts;
 
+/// How the names of counters of questions for names begin.
+pub const QUESTIONS: &str = "questions_";
+
 /// How the names of counters of packets begin.
 pub const PACKETS: &str = "packets_";
 
