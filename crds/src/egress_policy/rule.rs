@@ -56,8 +56,8 @@ pub struct Destination {
     #[schemars(schema_with = "crate::schema::address::cidr")]
     pub cidr: Option<String>,
 
-    /// A name, or `*.` and a name for every name below it at any depth, without the name itself; with action Allow and
-    /// dns.mode Filter only. Case and the dot at the end do not matter, and an IDN may be written either way. The rule is about
+    /// A name, or `*.` and a name for every name below it at any depth, without the name itself; with action Allow
+    /// only, and in an EgressPolicy with dns.mode Filter. Case and the dot at the end do not matter, and an IDN may be written either way. The rule is about
     /// the addresses that the forwarder of the node learned for such a name, while the answer is valid, for 60 s at least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::text::fqdn")]

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use hickory_proto::rr::RecordType;
 use postern_intent::ScopeId;
 use postern_intent::body::{TermsDnsMode, TermsDnsRefusal};
-use postern_plan::desired::dns::{DnsEntry, DnsExit, DnsPlan};
+use postern_plan::desired::dns::{CANARY, DnsEntry, DnsExit, DnsPlan};
 use postern_plan::desired::{AskedResolver, Lease, NotAsked};
 
 use super::counters::QuestionOutcome;
@@ -109,9 +109,6 @@ pub(super) fn decide(
         Err(NotAsked::NoLease) => here(Code::Failed, QuestionOutcome::NoLease),
     }
 }
-
-/// The canary domain of Mozilla: browsers that find it missing resolve names by the resolver of the system and not over HTTPS.
-const CANARY: &str = "use-application-dns.net";
 
 /// What becomes of a name at once where names are filtered. A resolver over HTTPS would answer for every other name.
 fn filtered(name: &str, entry: &DnsEntry, plan: &DnsPlan) -> Option<(Code, QuestionOutcome)> {

@@ -26,6 +26,11 @@ pub(crate) fn uid(namespace: &Namespace) -> Option<Uid> {
     format!("-{namespace}").parse().ok()
 }
 
+/// Is it the identity of a namespace's policy?
+pub(crate) fn is_uid(uid: &Uid) -> bool {
+    uid.as_str().starts_with('-')
+}
+
 /// Is it the policy that the compiler makes for the tier?
 pub(crate) fn is_baseline(policy: &PolicyRef) -> bool {
     policy.name == BASELINE

@@ -96,7 +96,7 @@ pub fn explain(
         .and_then(|document| document.pods.iter().find(|listed| listed.uid == pod.uid))
         .map(|pod| pod.class.clone());
     let scope = class.as_ref().and_then(|class| scope_of(document?, class));
-    // The tier is asked about no pod that something else decides about.
+    // The tier decides only about pods that no other policy decides about.
     let baseline = contenders.baseline(namespace);
     let own = baseline.filter(|one| scope.is_some_and(|scope| scope.policy.uid == one.uid));
     policies.extend(own.map(consider));

@@ -133,12 +133,21 @@ pub struct DnsPlan {
     pub resolver_names: Vec<NamePattern>,
 }
 
+/// The canary domain of Mozilla: browsers that find it missing resolve names by the resolver of the system and not over HTTPS.
+pub const CANARY: &str = "use-application-dns.net";
+
 impl DnsPlan {
     /// May an answer bring this address to the pods of the entry?
     #[must_use]
     pub fn may_bring(&self, entry: &DnsEntry, address: &Address) -> bool {
         let terms = entry.terms.as_ref();
         terms.is_some_and(|terms| grant::may_bring(terms, &self.never_granted, address))
+    }
+
+    /// Does the filter refuse the name also where a rule allows it, and where the policy only observes?
+    #[must_use]
+    pub fn is_never_allowed(&self, name: &str) -> bool {
+        name == CANARY || self.is_resolver_name(name)
     }
 
     /// Is it the name of a resolver over HTTPS?

@@ -132,7 +132,7 @@ impl<'a> NodeModel<'a> {
         scope.is_some_and(|scope| scope.terms.dns.mode == TermsDnsMode::Filter)
     }
 
-    /// May an answer bring the pod this address, and does no rule name it, by a range that is not every one?
+    /// May an answer contain this address, while no rule has it in a range narrower than all addresses?
     #[must_use]
     pub fn is_unnamed(&self, source: &Address, address: &Address) -> bool {
         let dns = &self.desired.dns;
@@ -147,10 +147,11 @@ impl<'a> NodeModel<'a> {
             && !ranges.any(|range| range.net().prefix_len() > 0 && range.contains(address))
     }
 
-    /// Is the name one of the cluster's own?
+    /// Does the name lie in the cluster's domain? Reverse names are not looked at.
     #[must_use]
     pub fn is_clusters(&self, name: &NamePattern) -> bool {
-        let rest = name.as_str().strip_suffix(&self.desired.dns.cluster_domain);
+        let domain = self.desired.dns.cluster_domain.to_ascii_lowercase();
+        let rest = name.as_str().strip_suffix(domain.trim_end_matches('.'));
         rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 
@@ -158,10 +159,13 @@ impl<'a> NodeModel<'a> {
     #[must_use]
     pub fn refuses(&self, source: &Address, name: &NamePattern) -> bool {
         let entry = self.desired.dns.entries.get(source);
-        let deciding = entry.filter(|entry| !entry.observes());
-        deciding.is_some_and(|entry| match entry.mode {
-            TermsDnsMode::Filter => entry.names.allowing(name.as_str()).is_empty(),
-            TermsDnsMode::Block => true,
+        entry.is_some_and(|entry| match entry.mode {
+            TermsDnsMode::Filter => {
+                let is_allowed =
+                    || entry.observes() || !entry.names.allowing(name.as_str()).is_empty();
+                self.desired.dns.is_never_allowed(name.as_str()) || !is_allowed()
+            }
+            TermsDnsMode::Block => !entry.observes(),
             TermsDnsMode::Forward => false,
         })
     }

@@ -76,7 +76,9 @@ impl PacketArguments {
 
 fn asked(written: &str) -> Result<AskedDestination, String> {
     // The last label of a name begins with a letter.
-    let is_address = written.contains(':') || written.ends_with(|last: char| last.is_ascii_digit());
+    let last = written.rsplit('.').next().unwrap_or_default();
+    let is_address =
+        written.contains(':') || last.starts_with(|first: char| first.is_ascii_digit());
     match is_address {
         true => written
             .parse()

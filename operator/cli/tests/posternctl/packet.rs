@@ -405,6 +405,7 @@ fn a_name_opens_what_its_rule_allows_and_the_rule_is_named() {
     assert_eq!(shut["cause"]["type"], "DefaultAction", "{shut}");
     for (name, told) in [
         ("api.example.net", "refuses the name api.example.net"),
+        ("use-application-dns.net", "refuses the name"),
         ("shop.svc.cluster.local", "is a name of the cluster"),
     ] {
         let refused = said(&lab, "both", &format!("{name} --port 8080"), 3);

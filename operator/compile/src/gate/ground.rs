@@ -24,7 +24,7 @@ pub(super) fn releases(
     for pod in index.enforceable_pods().filter(|pod| on(&pod.node)) {
         let before = index.published.before(&pod.uid);
         let list = contenders.of(&pod.namespace);
-        // What another policy or a label held is let go also where the baseline has it then.
+        // A pod that moves from another policy or a deny label to the tier counts as released.
         let baseline = contenders.baseline(&pod.namespace);
         let free = before.is_enforced()
             && !baseline.is_some_and(|one| one.has(before))

@@ -65,7 +65,7 @@ fn rules(object: &ClusterEgressPolicy) -> Result<ClusterPolicyRules, SpecRefusal
 struct WrittenRule {
     field: String,
     action: ClusterRuleAction,
-    /// What it names, as a rule that allows.
+    /// The rule's destinations and ports, with action Allow.
     named: Rule,
 }
 

@@ -13,7 +13,7 @@ use crate::index::Index;
 use crate::snapshot::{ClusterPolicyRules, Definitions, SnapshotClusterPolicy, SnapshotNamespace};
 
 /// The name of the rule that stands for rules which were refused and never in force.
-pub(crate) const NOT_ACCEPTED: &str = "not-accepted";
+const NOT_ACCEPTED: &str = "not-accepted";
 
 /// The rules in force for each namespace.
 #[derive(Debug, Default)]
@@ -135,8 +135,8 @@ fn last_good(index: &Index<'_>, name: &str) -> Option<AdminPolicy> {
     Some(newest.clone())
 }
 
-/// What the newest document of each namespace's scopes carries, with its serial. A scope that was too large carries nothing, which
-/// says nothing of its namespace.
+/// What the newest document of each namespace's scopes carries, with its serial. A scope that was too large is skipped, because
+/// its rules were removed.
 fn newest<'a>(index: &Index<'a>) -> BTreeMap<&'a Namespace, (Serial, &'a [AdminPolicy])> {
     let mut newest: BTreeMap<&Namespace, (Serial, &[AdminPolicy])> = BTreeMap::new();
     for document in index.published.documents.values() {

@@ -7,7 +7,7 @@ mod isolation;
 mod policy;
 mod session;
 
-pub(crate) use admin::{AdminTier, NOT_ACCEPTED, denied_upstreams};
+pub(crate) use admin::{AdminTier, denied_upstreams};
 pub(crate) use exit::{ActiveExit, EgressWait, ExitState, ResolvedExits};
 pub(crate) use holder::{SETTLING, remembered_holders};
 pub(crate) use isolation::ResolvedIsolations;

@@ -7,14 +7,13 @@ use postern_crds::conditions::{ConditionType, Finding, Reason};
 use postern_intent::body::AdminPolicy;
 use postern_intent::{Namespace, NodeName, Uid};
 
-use super::policy_reading::PolicyReading;
+use super::policy_reading::{PolicyReading, refused_names};
 use super::progress::{ConcernedNodes, Progress};
 use super::{Detail, Verdict};
 use crate::assign::PodDecision;
 use crate::baseline;
 use crate::first_names;
 use crate::lower::LoweringContext;
-use crate::resolve::NOT_ACCEPTED;
 use crate::settled::SettledNode;
 use crate::snapshot::{PodNetwork, SnapshotClusterPolicy};
 
@@ -74,9 +73,8 @@ impl<'a> TierReadings<'a> {
             }
         }
         for one in context.assignment.by_node.values().flatten() {
-            let baseline = baseline::uid(&one.pod.namespace);
             let of_namespace = all.namespaces.entry(&one.pod.namespace).or_default();
-            of_namespace.add(&one.decision, baseline.as_ref());
+            of_namespace.add(&one.decision);
         }
         for (node, of_node) in settled {
             for scope in &of_node.document.firewall {
@@ -114,15 +112,14 @@ impl<'a> TierReadings<'a> {
             let Some(reading) = self.namespaces.get(&namespace.name) else {
                 continue;
             };
-            let baseline = baseline::uid(&namespace.name);
             let pods = match policy.tier {
                 Tier::Admin => reading.admin,
                 Tier::Baseline => reading.baseline,
             };
             seen.add_pods(pods);
             let deciding = reading.policies.iter().copied();
-            let deciding = deciding
-                .filter(|uid| policy.tier == Tier::Admin || Some(*uid) == baseline.as_ref());
+            let deciding =
+                deciding.filter(|uid| policy.tier == Tier::Admin || baseline::is_uid(uid));
             for reading in deciding.filter_map(|uid| self.policies.get(uid)) {
                 seen.add_faults(reading);
                 if policy.tier == Tier::Baseline {
@@ -138,8 +135,8 @@ impl<'a> TierReadings<'a> {
 }
 
 impl<'a> NamespaceReading<'a> {
-    fn add(&mut self, decision: &'a PodDecision, baseline: Option<&Uid>) {
-        let is_baseline = matches!(decision, PodDecision::Policy(uid) if Some(uid) == baseline);
+    fn add(&mut self, decision: &'a PodDecision) {
+        let is_baseline = matches!(decision, PodDecision::Policy(uid) if baseline::is_uid(uid));
         self.admin.selected += 1;
         match decision {
             PodDecision::Policy(uid) => {
@@ -258,7 +255,9 @@ fn accepted(
 
 /// Do these rules stand for rules that were refused and never in force?
 fn is_denial(policy: &AdminPolicy) -> bool {
-    policy.rules.iter().any(|rule| rule.name == NOT_ACCEPTED)
+    // No rule that a user writes names neither destinations nor ports.
+    let mut rules = policy.rules.iter();
+    rules.any(|rule| rule.to.is_empty() && rule.ports.is_empty())
 }
 
 /// Names of the policies that the order of the tier tells from this one by the name alone; empty: there are none.
@@ -354,16 +353,13 @@ fn fully_enforced(policy: &SnapshotClusterPolicy, seen: &GovernedNodes<'_>) -> F
         return Finding::no(kind, Reason::HostNetwork, message);
     }
     match seen.nodes.progress() {
-        Progress::Programmed if !seen.without_resolver.is_empty() => {
-            let message = format!(
-                "{} Names outside of the cluster are refused on {}. {}",
-                Reason::Enforced.sentence(),
-                first_names(&seen.without_resolver),
-                Reason::NoResolver.sentence()
-            );
+        Progress::Programmed => {
+            let mut message = Reason::Enforced.sentence().to_owned();
+            if let Some(refused) = refused_names(&seen.without_resolver) {
+                message = format!("{message} Also, {refused}");
+            }
             Finding::yes(kind, Reason::Enforced, message)
         }
-        Progress::Programmed => Finding::yes(kind, Reason::Enforced, Reason::Enforced.sentence()),
         Progress::Converging => {
             Finding::unknown(kind, Reason::Converging, seen.nodes.sentence("nodes"))
         }

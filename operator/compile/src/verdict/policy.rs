@@ -5,7 +5,7 @@ use postern_intent::NodeName;
 use postern_intent::body::TermsEnforcement;
 
 use super::exceptions::unoffered;
-use super::policy_reading::PolicyReading;
+use super::policy_reading::{PolicyReading, refused_names};
 use super::{ClientQuorum, Detail, PathFaults, Progress, Verdict, exit, silent};
 use crate::assign::PolicyPodCounts;
 use crate::first_names;
@@ -265,7 +265,11 @@ fn leaving(
     let name = match way {
         Some(PlannedPath::Exit(name)) => name,
         Some(PlannedPath::NodeUplink) => {
+            if let Some(silent) = silence(seen) {
+                return silent;
+            }
             let mut parts = vec![format!("{pods} by the uplink of the node")];
+            parts.extend(refused_names(&seen.without_resolver));
             parts.extend(denied_resolvers(context, policy));
             parts.extend(seen.silent_resolvers());
             return Finding::yes(kind, reason, parts.join("; "));
@@ -291,24 +295,14 @@ fn leaving(
     if let Some((reason, message)) = faults.reason(active, ClientQuorum::Single) {
         return Finding::no(kind, reason, format!("exit {name}: {message}"));
     }
-    if !seen.unanswered.is_empty() {
-        let reason = Reason::ResolverSilent;
-        let nodes = first_names(&seen.unanswered);
-        let mut parts = vec![format!("{} Nodes: {nodes}", reason.sentence())];
-        parts.extend(seen.silent_resolvers());
-        return Finding::no(kind, reason, parts.join("; "));
+    if let Some(silent) = silence(seen) {
+        return silent;
     }
     let (_, from) = exit::sources(active);
     let mut parts = vec![format!("{pods} by exit {name} {from}")];
     parts.extend(faults.absent());
     // Pods that use addresses only are unaffected, so this is in the message and `Ready` stays true.
-    if !seen.without_resolver.is_empty() {
-        let nodes = first_names(&seen.without_resolver);
-        let sentence = Reason::NoResolver.sentence();
-        parts.push(format!(
-            "names outside of the cluster are refused on {nodes}. {sentence}"
-        ));
-    }
+    parts.extend(refused_names(&seen.without_resolver));
     parts.extend(denied_resolvers(context, policy));
     parts.extend(seen.silent_resolvers());
     let exceptions = context.plans.get(&policy.uid);
@@ -323,6 +317,16 @@ fn leaving(
         ));
     }
     Finding::yes(kind, reason, parts.join("; "))
+}
+
+/// `Ready=False` where no resolver of the policy answers a node.
+fn silence(seen: &PolicyReading<'_>) -> Option<Finding> {
+    let reason = Reason::ResolverSilent;
+    let nodes = first_names(&seen.unanswered);
+    let mut parts = vec![format!("{} Nodes: {nodes}", reason.sentence())];
+    parts.extend(seen.silent_resolvers());
+    let is_silent = !seen.unanswered.is_empty();
+    is_silent.then(|| Finding::no(ConditionType::Ready, reason, parts.join("; ")))
 }
 
 /// What the policy names as a resolver and an administrator denies.

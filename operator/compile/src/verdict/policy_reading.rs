@@ -16,7 +16,7 @@ use crate::settled::{NodeOutcome, SettledNode};
 use crate::snapshot::SnapshotReport;
 
 /// What is known of one policy.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct PolicyReading<'a> {
     /// Enforced and blocked are pods of nodes that report it, never of nodes that have not reported it yet.
     pub(super) pods: PolicyPodCounts,
@@ -136,6 +136,19 @@ impl<'a> PolicyReading<'a> {
             ResolverState::Untested | ResolverState::Answers => {}
         }
     }
+}
+
+/// Where names outside of the cluster are refused, in a sentence; none: nowhere.
+pub(super) fn refused_names<'n>(
+    nodes: impl IntoIterator<Item = &'n &'n NodeName>,
+) -> Option<String> {
+    let mut nodes = nodes.into_iter().peekable();
+    nodes.peek()?;
+    Some(format!(
+        "names outside of the cluster are refused on {}. {}",
+        first_names(nodes),
+        Reason::NoResolver.sentence()
+    ))
 }
 
 fn owes_cuts(report: &SnapshotReport) -> bool {

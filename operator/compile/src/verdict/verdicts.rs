@@ -24,17 +24,19 @@ pub(crate) fn verdicts(
         .values()
         .map(|exit| exit::verdict(context, settled, exit));
     let policies = context.index.policies.values().flat_map(BTreeMap::values);
-    let seen = policy_reading::look(context, settled);
+    let mut seen = policy_reading::look(context, settled);
+    let tiers: Vec<Verdict> = {
+        let readings = TierReadings::new(context, settled, &seen);
+        let mut tiers: Vec<_> = context.index.snapshot.cluster_policies.iter().collect();
+        tiers.sort_by_key(|one| &one.name);
+        let tiers = tiers.into_iter();
+        let tiers = tiers.map(|one| cluster_policy::verdict(context, &readings, one));
+        tiers.collect()
+    };
     let policies = policies.map(|policy| {
-        let seen = seen.get(&policy.uid).cloned().unwrap_or_default();
+        let seen = seen.remove(&policy.uid).unwrap_or_default();
         policy::verdict(context, gate, settled, seen, policy)
     });
-    let readings = TierReadings::new(context, settled, &seen);
-    let mut tiers: Vec<_> = context.index.snapshot.cluster_policies.iter().collect();
-    tiers.sort_by_key(|one| &one.name);
-    let tiers = tiers
-        .into_iter()
-        .map(|one| cluster_policy::verdict(context, &readings, one));
     let nodes = settled
         .iter()
         .map(|(node, of_node)| node::verdict(context, settled, cluster, (node, of_node)));
