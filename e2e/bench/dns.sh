@@ -189,3 +189,5 @@ rounds
 million
 jq --slurp -f "$(dirname "$0")/dns.jq" "$lines" >"$RESULTS/dns.json"
 jq --raw-output '.table' "$RESULTS/dns.json" | tee "$RESULTS/dns.md"
+jq -e '[.runs[] | select(.program == "agent" and .workload != "memory")] | length > 0 and all(.allNoError and .lost == 0)' \
+    "$RESULTS/dns.json" >/dev/null || { say 'the agent lost or refused questions, so that its rates are no rates of answers'; exit 1; }

@@ -239,9 +239,9 @@ pub async fn write_grants(
         let together = put(&host, &mut memory, &grants).await;
         let is_alone = batch.len() == 1;
         for request in batch.drain(..) {
-            // A set that is full or gone is one policy's, and takes no other one's answers with it.
+            // A set that is full or gone, or that another program empties, is one policy's and takes no other one's answers with it.
             let outcome = match &together {
-                Err(GrantError::Write(_)) if !is_alone => {
+                Err(GrantError::Write(_) | GrantError::Missing) if !is_alone => {
                     put(&host, &mut memory, &request.grants).await
                 }
                 other => other.clone(),

@@ -89,7 +89,7 @@ impl DnsHandle {
         self.table.subscribe()
     }
 
-    /// Has the forwarder measure itself; from where its findings come.
+    /// Starts a measurement; its result comes by the receiver.
     ///
     /// # Errors
     /// [`DnsCheckError::Busy`] where it measures already, [`DnsCheckError::NotServed`] where it does not run.

@@ -21,4 +21,6 @@ pub use scope::{
     DeniedCount, OBSERVED_LISTED, Posture, RESOLVERS_LISTED, ResolverState, RuleCount, ScopePods,
     ScopePolicy, ScopeReport, ScopeState,
 };
-pub use spec::{NodeReport, NodeReportSpec, NodeReportStatus, SCOPES_LISTED, SERVED_LISTED};
+pub use spec::{
+    GUARDED_LISTED, NodeReport, NodeReportSpec, NodeReportStatus, SCOPES_LISTED, SERVED_LISTED,
+};

@@ -78,6 +78,9 @@ pub struct NodeReportSpec {
 
 /// How many scopes a report lists at most; scopes beyond it are covered by the serial of the body only.
 pub const SCOPES_LISTED: usize = 128;
+
+/// As many guarded namespaces as a report lists.
+pub const GUARDED_LISTED: usize = 1024;
 /// How many served exits a report lists at most.
 pub const SERVED_LISTED: usize = 64;
 

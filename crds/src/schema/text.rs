@@ -5,6 +5,8 @@ use postern_intent::body::TermsLimits;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+use crate::node_report::GUARDED_LISTED;
+
 /// DNS label (RFC 1123), the form of a namespace's name.
 const LABEL_PATTERN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
@@ -67,7 +69,7 @@ pub fn label_name(_: &mut SchemaGenerator) -> Schema {
 pub fn namespace_names(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
-        "maxItems": 1024,
+        "maxItems": GUARDED_LISTED,
         "items": {"type": "string", "minLength": 1, "maxLength": 63, "pattern": LABEL_PATTERN},
     })
 }

@@ -143,8 +143,9 @@ impl Crowd {
         let begun = Instant::now();
         loop {
             thread::sleep(Duration::from_millis(100));
-            let arrived = self.arrived(stream.pod) - before;
-            let refused = sent.load(Ordering::Relaxed).saturating_sub(arrived);
+            // In this order: what is sent while the counter is read must not count as refused.
+            let sent = sent.load(Ordering::Relaxed);
+            let refused = sent.saturating_sub(self.arrived(stream.pod) - before);
             if refused > most / 5 && begun.elapsed() > BURST || begun.elapsed() > BURST * 5 {
                 return;
             }
@@ -309,29 +310,31 @@ fn each_rate_holds_a_pod_within_a_twentieth_and_takes_nothing_from_its_neighbour
     record_run("limits", &crowd.rows).unwrap();
 }
 
-/// 10 000 in a second, where this machine carries more than that at all.
+/// 10 000 in a second, where this machine carries more than that at all. A sender that the machine holds up sends less than the limit,
+/// so that there are three attempts; a limit that is too low is so in each.
 fn fast(crowd: &mut Crowd) {
-    let most = 10_000;
+    let (most, what) = (10_000, "packetsPerSecond 10000");
     let alone = &streams(most, Flow::One, 16, 0)[..1];
-    crowd.limit("limits: {packetsPerSecond: 1000000}");
-    let (free, _) = crowd.measured(alone, Duration::from_secs(3));
-    println!("without a limit of 10000 a second {free} arrive");
-    crowd.limit(&format!("limits: {{packetsPerSecond: {most}}}"));
-    let mut found = crowd.measured(alone, time_for(most));
-    // A sender that the machine held up for a while sends less than the limit; a limit that is too low is so each time.
-    for _ in 0..2 {
-        if found.0 < f64::from(most) * (1.0 - TOLERANCE) {
-            found = crowd.measured(alone, time_for(most));
+    let wanted = f64::from(most);
+    // A pod that sends less than its limit for a while has its burst again, which is one second's packets.
+    let burst = wanted / time_for(most).as_secs_f64();
+    for attempt in 1..=3 {
+        crowd.limit("limits: {packetsPerSecond: 1000000}");
+        let (free, _) = crowd.measured(alone, Duration::from_secs(3));
+        crowd.limit(&format!("limits: {{packetsPerSecond: {most}}}"));
+        let found = crowd.measured(alone, time_for(most));
+        let row =
+            json!({"limit": what, "attempt": attempt, "withoutLimit": free, "arrived": found.0});
+        println!("{row}");
+        crowd.rows.push(row);
+        assert!(found.0 <= wanted * (1.0 + TOLERANCE) + burst);
+        let is_near = (found.0 / wanted - 1.0).abs() <= TOLERANCE;
+        if free > wanted * 1.2 && (is_near || attempt == 3) {
+            return crowd.holds(what, wanted, found);
         }
     }
-    if free > f64::from(most) * 1.2 {
-        crowd.holds("packetsPerSecond 10000", f64::from(most), found);
-    } else {
-        println!("this machine carries too few packets to judge {found:?}");
-        // A pod that sends less than its limit for a while has its burst again, which is one second's packets.
-        let burst = f64::from(most) / time_for(most).as_secs_f64();
-        assert!(found.0 <= f64::from(most) * (1.0 + TOLERANCE) + burst);
-    }
+    println!("this machine carries too few packets to judge {what}");
+    crowd.rows.push(json!({"limit": what, "judged": false}));
 }
 
 /// Connections that are open and are kept so.

@@ -121,7 +121,7 @@ struct ChosenRule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecordOutcome {
     Record(Box<DecisionRecord>),
-    /// None is due: the decision about the connection follows, or it has its record already.
+    /// No record: the connection's decision comes later, or is recorded already.
     Step,
     /// The agent does not know the log prefix or the pod.
     Unknown,

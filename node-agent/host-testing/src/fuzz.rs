@@ -7,6 +7,7 @@
     reason = "in a test, also in its helpers, a value that is not there is a failure"
 )]
 
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -88,7 +89,9 @@ impl Watchdog {
                 if let Some((since, input)) = current
                     && since.elapsed() > LONGEST
                 {
-                    eprintln!("a parser hangs at \"{}\"", input.escape_ascii());
+                    // Not `eprintln!`: a test's output is held back, and lost by `exit`.
+                    let input = input.escape_ascii();
+                    let _ = writeln!(std::io::stderr(), "a parser hangs at \"{input}\"");
                     std::process::exit(1);
                 }
                 std::thread::sleep(Duration::from_secs(1));

@@ -49,7 +49,7 @@ pub enum PacketLogEvent {
     Missing,
 }
 
-/// Reads the group of the ruleset's records in a task of its own, in the namespace of the calling thread, until the receiver is
+/// Reads the group of the ruleset's records in a task of its own, in the namespace of the runtime's threads, until the receiver is
 /// dropped. A kernel that cannot log packets, and a group that another program reads, are tried again.
 #[must_use]
 pub fn read_packet_log() -> mpsc::Receiver<PacketLogEvent> {

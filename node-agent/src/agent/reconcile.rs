@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use postern_agent_core::scope_reading::LeaseReading;
 use postern_agent_core::{Carried, GuardReading, PartialReading, ReadBack};
 use postern_host::{Host, Nature};
+use postern_intent::{Body, Verified};
 use postern_plan::desired::ProbePlan;
 use postern_plan::diff::firewall::change;
 use postern_plan::diff::table_state::FirewallState;
@@ -307,20 +309,6 @@ impl<H: Host> Agent<H> {
         };
         let digest = Some(applied.digest().to_owned());
         let now = self.clock.now();
-        let scopes = applied.get().firewall.iter();
-        let modes = scopes.map(|scope| (scope.id.clone(), scope.terms.dns.mode));
-        let former = std::mem::replace(&mut self.kernel.dns_modes, modes.collect());
-        for (scope, to) in &self.kernel.dns_modes {
-            let from = former.get(scope).filter(|from| *from != to);
-            if let Some(from) = from {
-                self.output.audit.write(&Entry {
-                    scope: Some(scope.as_str()),
-                    from: Some(from.to_string()),
-                    to: Some(to.to_string()),
-                    ..Entry::of(now, "names", "ModeChanged", "").about(Some(applied))
-                });
-            }
-        }
         let seen = self.clock.remembered();
         let stale = self
             .memory
@@ -332,6 +320,9 @@ impl<H: Host> Agent<H> {
         let before = self.memory.ledger.entries();
         let is_new =
             before.applied_digest != digest || before.applied_cluster_serial != cluster_serial;
+        if is_new || self.kernel.dns_modes.is_empty() {
+            self.note_modes(applied, now);
+        }
         if !stale && !is_new {
             return;
         }
@@ -351,6 +342,24 @@ impl<H: Host> Agent<H> {
                 self.output.audit.write(&line.about(Some(applied)));
             }
             Ok(()) => {}
+        }
+    }
+
+    /// A line of the audit log for each scope whose mode of names is another one than in the body before.
+    fn note_modes(&mut self, applied: &Verified<Body>, now: Timestamp) {
+        let scopes = applied.get().firewall.iter();
+        let modes = scopes.map(|scope| (scope.id.clone(), scope.terms.dns.mode));
+        let former = std::mem::replace(&mut self.kernel.dns_modes, modes.collect());
+        for (scope, to) in &self.kernel.dns_modes {
+            let from = former.get(scope).filter(|from| *from != to);
+            if let Some(from) = from {
+                self.output.audit.write(&Entry {
+                    scope: Some(scope.as_str()),
+                    from: Some(from.to_string()),
+                    to: Some(to.to_string()),
+                    ..Entry::of(now, "names", "ModeChanged", "").about(Some(applied))
+                });
+            }
         }
     }
 

@@ -145,7 +145,7 @@ pub struct KernelState {
     pub last: LastRun,
     /// The status of each scope.
     pub scopes: BTreeMap<ScopeId, Track>,
-    /// What was last done with names of each scope, as read back.
+    /// The DNS mode of each scope in the body that was last read back.
     pub dns_modes: BTreeMap<ScopeId, TermsDnsMode>,
     /// The state of the uplinks of an isolated node.
     pub uplinks: Option<ReportedUplinks>,

@@ -45,8 +45,8 @@ impl<H: Host> Agent<H> {
     }
 
     /// The addresses of a session with a server outside are on the session's device. While the uplink of an exit is not known,
-    /// as before the first reading, its addresses stay where they are and none is added. None: the task has not looked yet where they
-    /// are.
+    /// as before the first reading, it keeps the addresses that it has and gets no new one. None: the task has not listed the
+    /// addresses yet.
     fn wanted_egress(&self, body: &Body) -> Option<EgressOrder> {
         let is_unread =
             self.kernel.last.read_back.is_none() || self.is_unread(postern_host::Part::Uplinks);

@@ -166,7 +166,7 @@ impl AskedCircuit<'_> {
         });
     }
 
-    /// A circuit that was forgotten after its question passed, or that is about another way now, learns nothing.
+    /// The result is ignored where the circuit was removed, or has another way, since the question passed.
     fn tell(self, resolver: SocketAddr, act: impl FnOnce(&mut CircuitBreaker)) {
         let mut circuits = self.circuits.lock();
         let found = circuits.get_mut(&(self.scope.clone(), resolver));

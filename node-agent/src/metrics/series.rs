@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{Atomic, Gauge};
 
-/// One gauge for each thing that is there. A copy shows the same ones.
+/// One gauge for each label set. Clones share the gauges.
 pub(crate) struct GaugeSeries<L, N, A> {
     family: Family<L, Gauge<N, A>>,
     shown: Arc<Mutex<BTreeSet<L>>>,
@@ -23,7 +23,7 @@ where
         self.family.clone()
     }
 
-    /// Sets those that are there and removes the others, so that a scrape in between misses none that stays.
+    /// Sets these gauges and removes all others. A scrape meanwhile still sees each gauge that stays.
     pub(crate) fn show(&self, values: BTreeMap<L, N>) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         for gone in shown.iter().filter(|labels| !values.contains_key(labels)) {

@@ -36,7 +36,7 @@ enum Counted {
     Kernel,
 }
 
-/// What of an act gets through.
+/// How a case detects that an act succeeded.
 #[derive(Clone, Copy)]
 enum Through {
     /// Packets on the LAN for the row's addresses.
@@ -364,6 +364,11 @@ impl Attacks {
             true => self.done(attack, NEAR, free, |through| through >= attack.least.min(2)),
             false => self.done(attack, NEAR, free, |_| true),
         };
+        if matches!(attack.through, Through::Queries) {
+            // Packets to the row's addresses alone would not show that the world records the name.
+            let named = self.named.borrow();
+            assert!(self.was_asked(named.last().unwrap()), "{}", attack.what);
+        }
         self.rows.push(json!({
             "attack": attack.what, "client": attack.client, "through": through, "counter": attack.counted.name(),
             "rise": rise, "withoutPolicy": control,

@@ -15,12 +15,13 @@ use crate::holes::serving;
 /// How long each of so many echoes of the world takes to a pod, the shortest first.
 fn echoes(crowd: &Crowd, pod: usize, count: usize) -> Vec<Duration> {
     let asked = || {
-        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-        socket.connect((crowd.world[0], 7)).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(1)))
-            .unwrap();
         let one = |_| {
+            // A socket of its own: an answer to an earlier echo, which comes late, is not taken for this one's.
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            socket.connect((crowd.world[0], 7)).unwrap();
+            socket
+                .set_read_timeout(Some(Duration::from_secs(1)))
+                .unwrap();
             let begin = Instant::now();
             socket.send(b"x").unwrap();
             let answer = socket.recv(&mut [0; 64]).ok();
@@ -39,7 +40,7 @@ fn echoes(crowd: &Crowd, pod: usize, count: usize) -> Vec<Duration> {
 /// How much longer a neighbour's echo may take beside a pod over its limit: two cores carry both, and one queue would take seconds.
 const SLOWER: f64 = 10.0;
 
-/// And how many seconds longer in any case: a machine may hold up one of two processes for so long.
+/// Seconds that are always allowed on top: the scheduler may delay a process for that long.
 const HELD_UP: f64 = 0.1;
 
 #[test]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use postern_crds::NodeReportStatus;
 use postern_crds::node_report::{
-    AppliedPods, Capabilities, Difference, KeyProof, Mismatch, PROOFS_LISTED, PublicKeys, Refusal,
-    TunnelKind,
+    AppliedPods, Capabilities, Difference, GUARDED_LISTED, KeyProof, Mismatch, PROOFS_LISTED,
+    PublicKeys, Refusal, TunnelKind,
 };
 use postern_intent::KeyId;
 use postern_intent::body::FORMAT_VERSION;
@@ -23,9 +23,6 @@ use crate::read_back::ReadBack;
 
 /// Cap of the schema.
 const MISMATCHES: usize = 32;
-
-/// As many guarded namespaces as a report may list.
-const GUARDED_LISTED: usize = 1024;
 
 impl ReportInputs<'_> {
     /// Was it read that no session is there which the body does not have? Another node begins an external exit's session when

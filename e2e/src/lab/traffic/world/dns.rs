@@ -40,8 +40,8 @@ pub(crate) fn serve_udp(address: SocketAddr, zone: Source) -> Result<JoinHandle<
         loop {
             // An ICMP error of an earlier answer comes up here; the next datagram is not concerned.
             let _ = socket.answer(|asked| {
-                numbered(asked.content)
-                    .or_else(|| answer(&zone(), asked.content, asked.from.ip(), asked.to))
+                let world = || (zone() == Zone::World).then(|| numbered(asked.content))?;
+                world().or_else(|| answer(&zone(), asked.content, asked.from.ip(), asked.to))
             });
         }
     }))

@@ -37,7 +37,7 @@ pub(super) fn numbered(query: &[u8]) -> Option<Vec<u8>> {
     answer.extend([0xc0, 12, 0, 1, 0, 1]);
     answer.extend(ttl.to_be_bytes());
     answer.extend([0, 4]);
-    answer.extend((u32::from(FIRST) + number).to_be_bytes());
+    answer.extend(u32::from(FIRST).checked_add(number)?.to_be_bytes());
     Some(answer)
 }
 
