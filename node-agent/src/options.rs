@@ -182,11 +182,11 @@ pub struct RunArgs {
     /// Interface names, or patterns with a trailing `*`, behind which pods are.
     #[arg(long, value_delimiter = ',', default_values = postern_plan::settings::POD_LINKS)]
     pub pod_links: Vec<String>,
-    /// Resolvers asked through the exit where neither policy nor question names one.
+    /// Resolvers asked where neither policy nor question names one.
     #[arg(long, value_delimiter = ',')]
     pub dns_upstreams: Vec<SocketAddr>,
-    /// The node's own resolvers (resolv.conf(5)), asked where nothing else names one and a gateway can reach them: public
-    /// addresses only.
+    /// The node's own resolvers (resolv.conf(5)), asked where nothing else names one: through an exit those with public addresses,
+    /// which a gateway elsewhere can reach, and by the node's uplink all that are not on the node itself.
     #[arg(long, default_value = "/etc/resolv.conf")]
     pub resolv_conf: PathBuf,
     /// Our bits of the firewall mark.

@@ -1,7 +1,6 @@
 //! `run` makes the parts of the agent and connects them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use postern_agent::audit::AuditTrail;
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
 use postern_agent::control::server::{self, Work};
+use postern_agent::dns::NodeResolvers;
 use postern_agent::endpoints::{self, EndpointHandle};
 use postern_agent::files;
 use postern_agent::inbox::Inbox;
@@ -166,7 +166,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     let wakers = Wakers {
         uplinks: agent.uplinks.changes(),
         egress: agent.egress.changes(),
-        probes: probe::start(plan, resolvers, agent.dns.circuits.clone()),
+        probes: probe::start(plan, resolvers.by_exit, agent.dns.circuits.clone()),
         first_look: args.endpoint().map_or(Duration::ZERO, |_| FIRST_LOOK),
         work,
         host: crowd(events, |_| true),
@@ -248,13 +248,11 @@ fn serve_metrics(args: &RunArgs, registry: Arc<Registry>) -> Health {
     health
 }
 
-/// Resolvers that are asked through an exit where nothing names one: the setting's, else those of the node that a gateway
-/// elsewhere can reach too.
-fn own_resolvers(args: &RunArgs) -> Vec<SocketAddr> {
-    if args.dns_upstreams.is_empty() {
-        postern_agent::dns::node_resolvers(&args.resolv_conf)
-    } else {
-        args.dns_upstreams.clone()
+/// Resolvers that are asked where nothing names one: the setting's, else those of the node.
+fn own_resolvers(args: &RunArgs) -> NodeResolvers {
+    match args.dns_upstreams.is_empty() {
+        true => NodeResolvers::read(&args.resolv_conf),
+        false => NodeResolvers::set(args.dns_upstreams.clone()),
     }
 }
 
@@ -263,7 +261,7 @@ fn own_resolvers(args: &RunArgs) -> Vec<SocketAddr> {
 fn serve_names(
     args: &RunArgs,
     host: &LinuxHost,
-    upstreams: &[SocketAddr],
+    own: &NodeResolvers,
     metrics: &AgentMetrics,
     records: NameRecords,
 ) -> (DnsHandle, BTreeMap<String, u64>) {
@@ -272,7 +270,7 @@ fn serve_names(
     tokio::spawn(limits);
     let options = postern_agent::dns::ForwarderOptions {
         port: args.dns_port,
-        upstreams: upstreams.to_vec(),
+        own: own.clone(),
     };
     let mut counters = BTreeMap::new();
     if let Err(error) =

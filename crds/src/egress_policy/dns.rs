@@ -14,8 +14,8 @@ pub struct Dns {
 
     /// Servers that are asked, through the exit, whatever the rules say. Without any: those of the operator's setting
     /// `dnsUpstreams`; else the address that the pod asked, if it is outside the cluster (REFUSED where the policy does not
-    /// allow it); else the resolvers of the node: those of the agent's `--dns-upstreams`, or the public ones of its
-    /// resolv.conf; else the answer is REFUSED. With no working exit the answer is SERVFAIL.
+    /// allow it); else the resolvers of the node: those of the agent's `--dns-upstreams`, or those of its
+    /// resolv.conf (through an exit only ones with public addresses); else the answer is REFUSED. With no working exit the answer is SERVFAIL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::schema::address::upstreams")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

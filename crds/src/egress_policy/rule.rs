@@ -22,7 +22,7 @@ pub struct PolicyRule {
 
     /// Destinations. Without any, every destination is meant, and the rule has ports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 128))]
+    #[schemars(length(max = 512))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub to: Vec<Destination>,
 

@@ -11,6 +11,7 @@
 )]
 
 mod ablation;
+mod answers;
 mod attacks;
 mod bursts;
 mod circuits;

@@ -27,20 +27,20 @@ const fn kind_of(address: IpAddr) -> &'static str {
 }
 
 /// A lab with a policy that filters names, and a resolver in the world.
-struct Names {
-    scene: Scene,
-    resolver: IpAddr,
+pub(crate) struct Names {
+    pub(crate) scene: Scene,
+    pub(crate) resolver: IpAddr,
 }
 
 impl Names {
-    fn up() -> Self {
+    pub(crate) fn up() -> Self {
         let scene = Scene::up();
         let resolver = scene.web.world[2];
         Self { scene, resolver }
     }
 
     /// What the resolver that the policy names answers to a pod, whatever address it asks.
-    fn told(&self, who: Exec<'_>, name: &str, more: &[&str]) -> String {
+    pub(crate) fn told(&self, who: Exec<'_>, name: &str, more: &[&str]) -> String {
         self.told_by(self.resolver, who, name, more)
     }
 
@@ -52,6 +52,18 @@ impl Names {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// What dig prints that asks this server.
+    pub(crate) fn dig(&self, who: Exec<'_>, server: IpAddr, name: &str, more: &[&str]) -> String {
+        let at = format!("@{server}");
+        let dig = ["dig", "+tries=1", "+time=2", &at, name];
+        let output = self
+            .scene
+            .lab
+            .exec(who, &[&dig[..], more].concat())
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// The name of the address is answered with the address.
     fn resolves(&self, address: IpAddr) {
         let found = self.told(WEB, &name_of(address), &["--kind", kind_of(address)]);
@@ -59,13 +71,13 @@ impl Names {
     }
 
     /// Did a server in the world receive a question for the name?
-    fn was_asked(&self, name: &str) -> bool {
+    pub(crate) fn was_asked(&self, name: &str) -> bool {
         let told = self.told(Exec::World, &format!("asked.{name}"), &[]);
         told.parse::<IpAddr>().is_ok()
     }
 
     /// Connects once, right now; what the other side saw, or nothing.
-    fn connects(&self, who: Exec<'_>, to: SocketAddr) -> Option<String> {
+    pub(crate) fn connects(&self, who: Exec<'_>, to: SocketAddr) -> Option<String> {
         ask(&self.scene.lab, who, to, &["--protocol", "tcp"])
     }
 

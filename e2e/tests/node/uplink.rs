@@ -1,12 +1,16 @@
 //! A policy with `route.type: NodeUplink`: its pods leave by the uplink of their node with the node's address, filtered, and
 //! not at all without a filter.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use postern_e2e::lab::topology::WORLD_LAN4;
+use postern_e2e::lab::traffic::names::name_of;
 use postern_e2e::lab::{PodOptions, UpOptions};
 use postern_e2e::proof::harness::{FLOWS, TestLab, WAIT_DEADLINE, wait_until};
 
+use crate::holes::{WEB, lab_program};
 use crate::terms::{Scene, by, own, policy, second};
 
 const NODE: &str = "n1";
@@ -53,9 +57,48 @@ fn pods_leave_by_the_uplink_of_their_node_as_the_rules_say_and_ask_for_names_the
 
     scene.apply("defaultAction: Allow");
     scene.answers("by the exit again", own(&scene.web, 7), "tcp");
+    own_resolver(&scene, &node);
     apply("defaultAction: Deny");
     scene.refuses("nothing is allowed", own(&scene.web, 7), "tcp");
-    scene.nothing_leaked();
+    scene.in_force();
+    let mut packets = scene.lab.packets().unwrap();
+    packets
+        .unowned
+        .retain(|of| (of.node.as_str(), of.destination, of.port) != (NODE, WORLD_LAN4.into(), 53));
+    assert_eq!(packets.faults(), Vec::<String>::new());
+}
+
+/// The node's own resolver has a private address, as that of a cloud: it is asked by the uplink, and through no exit.
+fn own_resolver(scene: &Scene, node: &[IpAddr; 2]) {
+    let cluster = "10.96.0.53".parse().unwrap();
+    let file = scene.lab.dir().join("resolv.conf");
+    std::fs::write(&file, format!("nameserver {WORLD_LAN4}\n")).unwrap();
+    scene.lab.stop("agent-n1").unwrap();
+    scene
+        .lab
+        .set_agent_arguments(NODE, &["--resolv-conf", file.to_str().unwrap()])
+        .unwrap();
+    scene.lab.start_agent(NODE).unwrap();
+    by(scene, cluster, "through an exit", "REFUSED");
+    let apply = |lines: &str| scene.lab.apply_yaml(&by_uplink(lines)).unwrap();
+    apply("defaultAction: Allow");
+    by(scene, cluster, "by the uplink", &node[0].to_string());
+
+    // Its answers open what a rule of names allows, with the node's address, and nothing else.
+    apply(
+        "defaultAction: Deny\n  dns: {mode: Filter}\n  rules: [{name: apis, action: Allow, \
+         to: [{fqdn: '*.allowed.world.test'}], ports: [{protocol: TCP, port: 7}]}]",
+    );
+    by(scene, cluster, "no rule allows the name", "NXDOMAIN");
+    let [four, other] = [own(&scene.web, 7)[0], second(&scene.web, 7)[0]];
+    scene.settles("before any answer", four, "tcp", None);
+    let (program, name) = (lab_program(), name_of(four.ip()));
+    let asked = [&*program, "resolve", "--server", "10.96.0.53", &name];
+    let told = scene.lab.exec_ok(WEB, &asked).unwrap();
+    assert_eq!(told.trim(), four.ip().to_string());
+    let seen = node[0].to_string();
+    scene.settles("what an answer named", four, "tcp", Some(&seen));
+    scene.settles("what no answer named", other, "tcp", None);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use postern_plan::evaluate::{
     Conntrack, CtDirection, CtState, Grants, KeptFlows, Packet, Transport,
 };
 use postern_plan::host::Family;
+use postern_plan::ruleset::LimitMeasure;
 
 use crate::fixture::{OwnedInputs, client, gateway, pod, scope_id, word};
 
@@ -217,15 +218,7 @@ fn edit(dice: &mut Dice, body: &mut Body) {
         let exceptions = ["169.254.169.254/32", "100.100.100.200/32", "fe80::/64"];
         scope.terms.special_use_exceptions = vec![word(dice.text(&exceptions))];
     }
-    if dice.one_in(3) {
-        // More than a test sends, so that a kernel that counts drops nothing.
-        scope.terms.limits = TermsLimits {
-            connections: Some(1_000_000),
-            new_connections_per_second: Some(1_000_000),
-            packets_per_second: Some(1_000_000),
-            bytes_per_second: Some(TermsLimits::MOST_BYTES),
-        };
-    }
+    scope.terms.limits = limits(dice);
     if dice.one_in(8) {
         scope.way = EgressPath::Blocked {
             reason: BlockedReason::NoExit,
@@ -259,6 +252,37 @@ fn edit(dice: &mut Dice, body: &mut Body) {
         if dice.one_in(3) {
             served.routes = vec![word("203.0.113.0/24"), word("169.254.169.254/32")];
         }
+    }
+}
+
+/// Half of the policies have no limit. A limit is one that no test reaches, or one that a few packets reach: then it is the only
+/// one, so that a packet which another limit drops cannot have used it up.
+fn limits(dice: &mut Dice) -> TermsLimits {
+    let (none, few) = (TermsLimits::default(), 1 + dice.number() % 4);
+    match dice.below(8) {
+        0 => TermsLimits {
+            connections: Some(1_000_000),
+            new_connections_per_second: Some(1_000_000),
+            packets_per_second: Some(1_000_000),
+            bytes_per_second: Some(TermsLimits::MOST_BYTES),
+        },
+        1 => TermsLimits {
+            connections: u32::try_from(few).ok(),
+            ..none
+        },
+        2 => TermsLimits {
+            new_connections_per_second: u32::try_from(few).ok(),
+            ..none
+        },
+        3 => TermsLimits {
+            packets_per_second: Some(few),
+            ..none
+        },
+        4 => TermsLimits {
+            bytes_per_second: Some(few * 60),
+            ..none
+        },
+        _ => none,
     }
 }
 
@@ -378,7 +402,8 @@ fn transport(dice: &mut Dice) -> Transport {
     }
 }
 
-/// A packet that one of these pods sends, on the interface behind which pods are. Conntrack may say anything of it.
+/// A packet that one of these pods sends, on the interface behind which pods are. Conntrack may say anything of it, and the pod
+/// may have used up any limit.
 pub fn packet(dice: &mut Dice, sources: &[&str]) -> Packet {
     let destination = destination(dice);
     let of_family: Vec<Address> = sources
@@ -392,6 +417,10 @@ pub fn packet(dice: &mut Dice, sources: &[&str]) -> Packet {
     packet.oif = dice.text(&OUT).to_owned();
     packet.hop_limit = if dice.one_in(10) { 255 } else { 63 };
     packet.mark = u32::try_from(dice.number() % 256).unwrap();
+    if dice.one_in(4) {
+        let each = LimitMeasure::EACH.into_iter();
+        packet.over = each.filter(|_| dice.one_in(2)).collect();
+    }
     if dice.one_in(3) {
         packet.conntrack = conntrack(dice, &packet);
     }

@@ -18,6 +18,7 @@ use super::decide::{DnsDecision, NodeNeed, decide, is_clusters, need, refusal};
 use super::filter::{FilteredAnswer, filter};
 use super::limits::{ClientLimits, Permit};
 use super::node::DnsNode;
+use super::own::NodeResolvers;
 use super::question::{Code, DnsQuestion, MessageError, bare_answer};
 use super::socket::ResolverPath;
 use super::upstream::{AskedResolvers, UnansweredQuestion, ask};
@@ -25,7 +26,7 @@ use crate::grants::grant_time;
 
 /// Questions of one pod that may be open at a time; a resolver that is silent holds one for 4 s.
 const PER_CLIENT: usize = 256;
-/// Questions of all pods that may be open at a time: each holds a socket and a buffer of 64 KiB.
+/// Questions of all pods that may be open at a time: each holds a socket.
 const TOTAL: usize = 2048;
 /// Questions that each pod may have open whatever others have.
 const KEPT: usize = 8;
@@ -34,7 +35,7 @@ const KEPT: usize = 8;
 pub(super) struct Desk<N> {
     pub(super) table: watch::Receiver<DnsPlan>,
     pub(super) node: N,
-    pub(super) fallback: Vec<SocketAddr>,
+    pub(super) own: NodeResolvers,
     pub(super) counters: DnsCounters,
     circuits: ResolverCircuits,
     limits: ClientLimits,
@@ -52,7 +53,7 @@ impl<N: DnsNode> Desk<N> {
     pub(super) fn new(
         table: watch::Receiver<DnsPlan>,
         node: N,
-        fallback: Vec<SocketAddr>,
+        own: NodeResolvers,
         counters: DnsCounters,
         circuits: ResolverCircuits,
     ) -> Self {
@@ -60,7 +61,7 @@ impl<N: DnsNode> Desk<N> {
             circuits,
             table,
             node,
-            fallback,
+            own,
             counters,
             limits: ClientLimits::new(PER_CLIENT, TOTAL, KEPT),
         }
@@ -142,6 +143,10 @@ impl<N: DnsNode> Desk<N> {
             _ => answer,
         };
         self.counters.count(outcome);
+        let answer = match asker.protocol {
+            TransportProtocol::Udp => question.in_datagram(message, answer),
+            TransportProtocol::Tcp => answer,
+        };
         Some((answer, Some((question, outcome))))
     }
 
@@ -247,7 +252,7 @@ impl<N: DnsNode> Desk<N> {
     ) -> Option<DnsDecision> {
         let lease = self.node.lease();
         self.with_entry(client, |entry, plan| {
-            decide(question, entry, plan, lease, asked, &self.fallback)
+            decide(question, entry, plan, lease, asked, &self.own)
         })
     }
 

@@ -10,6 +10,7 @@ use postern_plan::desired::dns::{CANARY, DnsEntry, DnsExit, DnsPlan};
 use postern_plan::desired::{AskedResolver, Lease, NotAsked};
 
 use super::counters::QuestionOutcome;
+use super::own::NodeResolvers;
 use super::question::{Code, DnsQuestion};
 use super::zones::is_cluster_name;
 
@@ -55,14 +56,14 @@ pub(super) fn need(question: &DnsQuestion, entry: &DnsEntry, plan: &DnsPlan) -> 
     }
 }
 
-/// Decides. `asked` is the address that the pod named, `fallback` the node's own setting.
+/// Decides. `asked` is the address that the pod named, `own` the node's resolvers.
 pub(super) fn decide(
     question: &DnsQuestion,
     entry: &DnsEntry,
     plan: &DnsPlan,
     lease: Lease,
     asked: Option<AskedResolver>,
-    fallback: &[SocketAddr],
+    own: &NodeResolvers,
 ) -> DnsDecision {
     if matches!(question.kind, RecordType::AXFR | RecordType::IXFR) {
         return here(Code::Refused, QuestionOutcome::NotForwarded);
@@ -88,11 +89,12 @@ pub(super) fn decide(
             None => {}
         }
     }
-    match plan.outside(entry, lease, asked, Some(fallback)) {
+    let own = own.of(entry);
+    match plan.outside(entry, lease, asked, Some(own)) {
         Ok(asked) => DnsDecision::Exit {
             exit: asked.exit.clone(),
             circuits: entry.scope.clone().filter(|_| {
-                let is_named = |one| entry.upstreams.contains(one) || fallback.contains(one);
+                let is_named = |one| entry.upstreams.contains(one) || own.contains(one);
                 asked.resolvers.iter().all(is_named)
             }),
             resolvers: asked.resolvers,
@@ -199,8 +201,8 @@ mod tests {
         }
     }
 
-    fn decided(entry: &DnsEntry, asked: Option<&str>, fallback: &[&str]) -> DnsDecision {
-        let fallback: Vec<_> = fallback.iter().map(|one| one.parse().unwrap()).collect();
+    fn decided(entry: &DnsEntry, asked: Option<&str>, own: &[&str]) -> DnsDecision {
+        let own = own.iter().map(|one| one.parse().unwrap());
         decide(
             &outside(),
             entry,
@@ -210,7 +212,7 @@ mod tests {
                 address: one.parse().unwrap(),
                 protocol: RuleProtocol::Udp,
             }),
-            &fallback,
+            &NodeResolvers::set(own.collect()),
         )
     }
 
@@ -245,6 +247,40 @@ mod tests {
     }
 
     #[test]
+    fn a_resolver_of_the_node_with_a_private_address_is_asked_by_the_uplink_alone() {
+        let own = NodeResolvers {
+            by_exit: Vec::new(),
+            by_uplink: vec!["10.0.0.2:53".parse().unwrap()],
+        };
+        let by_exit = DnsEntry {
+            upstreams: Vec::new(),
+            ..entry()
+        };
+        let by_uplink = DnsEntry {
+            exit: Some(DnsExit {
+                exit: None,
+                mark: 0,
+                sources: BTreeMap::from([(Family::V4, SocketSource::Device)]),
+                ..exit()
+            }),
+            ..by_exit.clone()
+        };
+        let decided =
+            |entry: &DnsEntry| decide(&outside(), entry, &plan(), Lease::Runs, None, &own);
+        assert!(matches!(
+            decided(&by_exit),
+            DnsDecision::Here {
+                outcome: QuestionOutcome::NoResolver,
+                ..
+            }
+        ));
+        assert!(matches!(
+            decided(&by_uplink),
+            DnsDecision::Exit { resolvers, .. } if resolvers == own.by_uplink
+        ));
+    }
+
+    #[test]
     fn cluster_names_need_neither_mode_nor_exit_nor_lease() {
         let name = question(b"\x03api\x07cluster\x05local", 1);
         let blocked = DnsEntry {
@@ -252,7 +288,14 @@ mod tests {
             exit: None,
             ..entry()
         };
-        let decision = decide(&name, &blocked, &plan(), Lease::RanOut, None, &[]);
+        let decision = decide(
+            &name,
+            &blocked,
+            &plan(),
+            Lease::RanOut,
+            None,
+            &NodeResolvers::default(),
+        );
         assert_eq!(
             decision,
             DnsDecision::Cluster(vec!["10.96.0.10:53".parse().unwrap()])
@@ -318,7 +361,14 @@ mod tests {
             decided(&other_family, None, &[]),
             here(Code::Failed, QuestionOutcome::NoExit)
         );
-        let decision = decide(&outside(), &entry(), &plan(), Lease::RanOut, None, &[]);
+        let decision = decide(
+            &outside(),
+            &entry(),
+            &plan(),
+            Lease::RanOut,
+            None,
+            &NodeResolvers::default(),
+        );
         assert_eq!(decision, here(Code::Failed, QuestionOutcome::NoLease));
     }
 
@@ -333,7 +383,14 @@ mod tests {
             here(Code::Refused, QuestionOutcome::Blocked)
         );
         let transfer = question(b"\x07cluster\x05local", 252);
-        let decision = decide(&transfer, &entry(), &plan(), Lease::Runs, None, &[]);
+        let decision = decide(
+            &transfer,
+            &entry(),
+            &plan(),
+            Lease::Runs,
+            None,
+            &NodeResolvers::default(),
+        );
         assert_eq!(decision, here(Code::Refused, QuestionOutcome::NotForwarded));
     }
 

@@ -10,7 +10,7 @@ use hickory_proto::rr::rdata::SVCB;
 use hickory_proto::rr::rdata::svcb::{IpHint, SvcParamValue};
 use hickory_proto::rr::{DNSClass, Name, RData, Record};
 
-use super::question::DnsQuestion;
+use super::question::{DnsQuestion, TRUNCATED};
 
 /// What becomes of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,16 +78,10 @@ pub(super) fn filter(
     }
 }
 
-/// The flag of an answer that did not fit (RFC 1035, section 4.1.1).
-const TRUNCATED: u8 = 0x02;
-
-/// An answer that was cut in the middle of a record: the question with the flag, so that the pod asks again over TCP.
+/// An answer that was cut in the middle of a record, without its records.
 fn truncated(answer: &[u8], question: &DnsQuestion) -> Option<Vec<u8>> {
     let is_cut = answer.get(2).is_some_and(|flags| flags & TRUNCATED != 0);
-    let mut bare = answer.get(..question.end()).filter(|_| is_cut)?.to_vec();
-    // Counts of answers, authorities and additional records.
-    bare.get_mut(6..12)?.fill(0);
-    Some(bare)
+    question.cut(answer).filter(|_| is_cut)
 }
 
 /// Aliases in the wrong order that are followed. Resolvers give up sooner, and a longer chain is made to keep this node busy: what it

@@ -15,6 +15,7 @@ use super::circuits::ResolverCircuits;
 use super::counters::DnsCounters;
 use super::error::BindError;
 use super::node::DnsNode;
+use super::own::NodeResolvers;
 use super::tcp::ConnectionListener;
 use super::udp::DatagramListener;
 
@@ -23,8 +24,8 @@ use super::udp::DatagramListener;
 pub struct ForwarderOptions {
     /// The port to which the pods' questions are redirected, for UDP and TCP. 0: any, for tests.
     pub port: u16,
-    /// Resolvers asked through the exit where neither scope nor question names one.
-    pub upstreams: Vec<SocketAddr>,
+    /// Resolvers asked where neither scope nor question names one.
+    pub own: NodeResolvers,
 }
 
 /// The forwarder with its sockets open.
@@ -58,7 +59,7 @@ impl<N: DnsNode> Forwarder<N> {
             let listener = ConnectionListener::bind(address);
             connections.push(listener.map_err(|source| BindError::Tcp { address, source })?);
         }
-        let desk = Desk::new(table, node, options.upstreams, counters, circuits);
+        let desk = Desk::new(table, node, options.own, counters, circuits);
         Ok(Self {
             desk: Arc::new(desk),
             datagrams,

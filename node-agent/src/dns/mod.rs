@@ -50,6 +50,6 @@ pub use counters::{DnsCounters, QuestionOutcome};
 pub use error::BindError;
 pub use forwarder::{Forwarder, ForwarderOptions};
 pub use node::DnsNode;
-pub use own::node_resolvers;
+pub use own::NodeResolvers;
 pub(crate) use socket::takes_connection;
 pub(crate) use upstream::ask_for_root;

@@ -1,6 +1,6 @@
 //! What is read of a DNS message: the header and its one question (RFC 1035, section 4.1).
 
-use hickory_proto::op::Query;
+use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
 
@@ -10,6 +10,10 @@ const HEADER: usize = 12;
 const RESPONSE: u8 = 0x80;
 /// The four bits of the operation, in the third byte; 0 is a standard query.
 const OPERATION: u8 = 0x78;
+/// The bit of an answer that did not fit, in the third byte.
+pub(super) const TRUNCATED: u8 = 0x02;
+/// The longest answer in a datagram to a client that names no other size (RFC 1035, section 4.2.1).
+const LONGEST_DATAGRAM: usize = 512;
 /// "Recursion desired", in the third byte.
 const RECURSION_DESIRED: u8 = 0x01;
 /// "Recursion available", in the fourth byte.
@@ -84,6 +88,7 @@ impl DnsQuestion {
     }
 
     /// Where the question ends in the message.
+    #[cfg(test)]
     pub(super) const fn end(&self) -> usize {
         self.end
     }
@@ -108,6 +113,30 @@ impl DnsQuestion {
             },
             _ => false,
         }
+    }
+
+    /// The answer as a datagram to who sent this query. A resolver may send more than it was asked for; without its records, and with the
+    /// flag that says so, the pod asks again over TCP (RFC 6891, section 6.2.5).
+    pub(super) fn in_datagram(&self, query: &[u8], answer: Vec<u8>) -> Vec<u8> {
+        if answer.len() <= LONGEST_DATAGRAM {
+            return answer;
+        }
+        let query = Message::from_vec(query).ok();
+        let asked = query.and_then(|query| query.edns);
+        let size = asked.map_or(0, |edns| edns.max_payload().into());
+        match answer.len() <= LONGEST_DATAGRAM.max(size) {
+            true => answer,
+            false => self.cut(&answer).unwrap_or(answer),
+        }
+    }
+
+    /// An answer to this question without its records, and with the flag that says that they are missing.
+    pub(super) fn cut(&self, answer: &[u8]) -> Option<Vec<u8>> {
+        let mut bare = answer.get(..self.end)?.to_vec();
+        *bare.get_mut(2)? |= TRUNCATED;
+        // Counts of answers, authorities and additional records.
+        bare.get_mut(6..HEADER)?.fill(0);
+        Some(bare)
     }
 
     /// An answer without records to this question.

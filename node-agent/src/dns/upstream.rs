@@ -1,6 +1,7 @@
 //! One question to one resolver after the other. A resolver whose circuit is open is passed over, and no resolver takes its
 //! place but those that the policy or the node's setting names.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -177,16 +178,28 @@ async fn by_datagram(
     query: &[u8],
 ) -> io::Result<Vec<u8>> {
     socket.send(query).await?;
-    // Not filled with zeros, which would take longer than the answer.
-    let mut buffer = Vec::with_capacity(LONGEST);
     loop {
-        buffer.clear();
-        socket.recv_buf(&mut buffer).await?;
-        // A datagram that is no answer may be a forged one: the true one may still come.
-        if question.is_answered_by(query, &buffer) {
-            return Ok(buffer);
+        socket.readable().await?;
+        // One buffer for each thread and not for each question, of which thousands may wait.
+        let received = BUFFER.with_borrow_mut(|buffer| {
+            buffer.clear();
+            socket.try_recv_buf(buffer)?;
+            // A datagram that is no answer may be a forged one: the true one may still come.
+            let is_answer = question.is_answered_by(query, buffer);
+            Ok::<_, io::Error>(is_answer.then(|| buffer.clone()))
+        });
+        match received {
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
     }
+}
+
+thread_local! {
+    /// Not filled with zeros, which would take longer than the answer.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(LONGEST));
 }
 
 async fn by_connection<S: AsyncRead + AsyncWrite + Unpin>(

@@ -82,6 +82,12 @@ impl DnsExit {
         let offered = self.offered.as_ref();
         self.sources.contains_key(&family) && offered.is_none_or(|offered| offered.has(resolver))
     }
+
+    /// Do the sockets leave as the node's own do, with the gateway of no exit in between?
+    #[must_use]
+    pub fn is_own_uplink(&self) -> bool {
+        self.mark == 0 && self.offered.is_none()
+    }
 }
 
 /// What an exit offers.

@@ -15,7 +15,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
 use super::super::node::DnsNode;
-use super::super::{CheckWork, DnsCounters, Forwarder, ForwarderOptions, ResolverCircuits};
+use super::super::{
+    CheckWork, DnsCounters, Forwarder, ForwarderOptions, NodeResolvers, ResolverCircuits,
+};
 use super::namespace::{Host, run};
 use super::resolver::Resolver;
 use crate::grants::GrantError;
@@ -172,7 +174,7 @@ fn start(
     let runtime = Runtime::new().unwrap();
     let options = ForwarderOptions {
         port: PORT,
-        upstreams: Vec::new(),
+        own: NodeResolvers::default(),
     };
     let inside = runtime.enter();
     let (node, counters) = (TestNode(Arc::clone(facts)), DnsCounters::default());

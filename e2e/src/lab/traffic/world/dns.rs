@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -25,7 +25,7 @@ const TTL: u32 = 5;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Zone {
     /// `world.test`: `whoami` is the address that asked, `a-203-0-113-7` is that address and `b-2001-db8--7` that one, also with
-    /// further labels behind. `c-` before such a name is an alias of that name below `elsewhere.world.test`. Any other name is the address that was asked (so that a pod which asks its own RESOLVER gets an
+    /// further labels behind; `h-203-0-113-7` is a hundred addresses from that one on. `c-` before such a name is an alias of that name below `elsewhere.world.test`. Any other name is the address that was asked (so that a pod which asks its own RESOLVER gets an
     /// address of its own). `asked.` before a name is an address if anybody has asked for that name, and does not exist else.
     World,
     /// The cluster's domain with these names; everything else is refused, since nothing is forwarded.
@@ -153,6 +153,15 @@ fn world_name(name: &str, from: IpAddr, to: IpAddr) -> Result<Vec<IpAddr>, Respo
     }
     let first = host.split('.').next().unwrap_or_default();
     let first = first.strip_prefix("c-").unwrap_or(first);
+    if let Some(literal) = first.strip_prefix("h-") {
+        let address = literal.replace('-', ".").parse();
+        let address: Ipv4Addr = address.map_err(|_| ResponseCode::NXDomain)?;
+        let hundred = u32::from(address)..;
+        return Ok(hundred
+            .take(100)
+            .map(|one| IpAddr::V4(one.into()))
+            .collect());
+    }
     for (kind, separator) in [("a-", "."), ("b-", ":")] {
         if let Some(literal) = first.strip_prefix(kind) {
             let address = literal.replace('-', separator).parse();
@@ -240,6 +249,8 @@ mod tests {
         assert_eq!(six, ["64:ff9b::a00:1"]);
         let four = told("a-10-0-0-1.some.world.test.", RecordType::A);
         assert_eq!(four, ["10.0.0.1"]);
+        let hundred = told("h-10-0-0-200.some.world.test.", RecordType::A);
+        assert_eq!((hundred.len(), &*hundred[99]), (100, "10.0.1.43"));
         let unknown = ask(&Zone::World, "asked.never.world.test.", RecordType::A);
         assert_eq!(unknown.metadata.response_code, ResponseCode::NXDomain);
         told("once.world.test.", RecordType::A);

@@ -10,6 +10,7 @@ use postern_intent::body::{
 };
 use postern_plan::desired::names::{granted_set, kept_set};
 use postern_plan::evaluate::{CtDirection, CtState, Grants, Packet, Transport};
+use postern_plan::ruleset::LimitMeasure;
 
 const SPECIAL: [&str; 15] = [
     "0.0.0.0/8",
@@ -229,6 +230,37 @@ fn is_granted(scope: &Scope, rule: &Rule, grants: &Grants, packet: &Packet) -> b
         && packet.conntrack.direction == CtDirection::Original;
     holds(granted_set(&scope.id, rule, family))
         || goes_on && holds(kept_set(&scope.id, rule, family))
+}
+
+/// The counter of the limit that drops a packet which the policy lets out. What goes on uses up packets and bytes alone.
+pub(crate) fn over_limit(scope: &Scope, packet: &Packet) -> Option<&'static str> {
+    let limits = &scope.terms.limits;
+    let begins = tracked(packet) && !packet.conntrack.confirmed;
+    let each = [
+        (
+            LimitMeasure::Connections,
+            limits.connections.is_some() && begins,
+            "over_connections",
+        ),
+        (
+            LimitMeasure::NewConnections,
+            limits.new_connections_per_second.is_some() && begins,
+            "over_new_connections",
+        ),
+        (
+            LimitMeasure::Packets,
+            limits.packets_per_second.is_some(),
+            "over_packets",
+        ),
+        (
+            LimitMeasure::Bytes,
+            limits.bytes_per_second.is_some(),
+            "over_bytes",
+        ),
+    ];
+    let mut over = each.into_iter();
+    let found = over.find(|(measure, counts, _)| *counts && packet.over.contains(measure));
+    found.map(|(_, _, counter)| counter)
 }
 
 /// Does the exit offer the destination?

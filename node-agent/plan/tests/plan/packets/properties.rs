@@ -4,11 +4,12 @@ use postern_intent::body::{EgressPath, TermsEstablishedFlows};
 use postern_plan::desired::names;
 use postern_plan::evaluate::{Conntrack, CtDirection, CtState, Evaluator, Fate, Packet, PathEnd};
 use postern_plan::host::Family;
-use postern_plan::ruleset::{Hook, Ruleset};
+use postern_plan::ruleset::{Counter, Hook, Ruleset};
 
 use super::model::{
     administrators_refuse, exit_offers, is_allowed_reply, is_clusters, is_inside,
-    is_refused_resolver, is_service_reply, policy_allows, stays_on_the_link, would_refuse,
+    is_refused_resolver, is_service_reply, over_limit, policy_allows, stays_on_the_link,
+    would_refuse,
 };
 use super::{Dice, Scene};
 use crate::fixture::word;
@@ -100,9 +101,11 @@ pub(super) fn the_policy_means_what_it_says(
         let served = body.nat.iter().find(|served| &served.exit == exit);
         served.is_some_and(|served| exit_offers(body, served, packet))
     });
-    let wanted = scene.leases.contains(&packet.family())
+    let allowed = scene.leases.contains(&packet.family())
         && policy_allows(scope, &scene.grants, packet)
         && offered;
+    let over = over_limit(scope, packet).filter(|_| allowed);
+    let wanted = allowed && over.is_none();
     let passage = evaluator(scene, ruleset).forwarded(packet);
     let counted = would_refuse(scope, &scene.grants, packet);
     let counted = counted.map(|rule| names::observed(&scope.id, rule));
@@ -111,18 +114,20 @@ pub(super) fn the_policy_means_what_it_says(
     // Other chains refuse addresses of tunnels before the guard.
     let is_judged =
         scene.leases.contains(&packet.family()) && !is_clusters(body, packet.destination);
-    let counted = match (wanted, denied) {
+    let counted = match (allowed, denied) {
         (true, _) => Some(Vec::from_iter(counted)),
         (false, Some(denied)) if is_judged => Some(vec![denied]),
         (false, _) => None,
     };
     let is_counted = counted.is_none_or(|counted| passage.rule_counters == counted);
-    if passage.left() == wanted && is_counted {
+    let mut limits = passage.counters.iter().map(|Counter(name)| *name);
+    let dropped_by = limits.find(|name| name.starts_with("over_"));
+    if passage.left() == wanted && is_counted && dropped_by == over {
         return Ok(());
     }
     let verb = if wanted { "does not leave" } else { "leaves" };
     Err(format!(
-        "{packet:?} {verb}, {:?}: {scope:#?} {:#?}",
+        "{packet:?} {verb}, {:?} {dropped_by:?}: {scope:#?} {:#?}",
         passage.rule_counters, passage.traces
     ))
 }
@@ -156,7 +161,8 @@ pub(super) fn an_open_connection_goes_on_where_the_policy_says(
     let is_kept = keeps && !scene.kept.is_empty() && !is_refused;
     let wanted = scene.leases.contains(&packet.family())
         && (is_kept || policy_allows(scope, &scene.grants, &packet))
-        && offered;
+        && offered
+        && over_limit(scope, &packet).is_none();
     let outcome = evaluator(scene, ruleset).hook(Hook::Forward, &mut packet.clone());
     match (outcome.fate == Fate::Passes) == wanted {
         true => Ok(()),

@@ -1,10 +1,10 @@
-//! Twenty bugs, each put into a ruleset: at least one property must fail for each of them.
+//! Bugs, each put into a ruleset: at least one property must fail for each of them.
 
 use postern_plan::desired::names::{
     DENIED, OBSERVED, admin_chain, admin_public_chain, scope_chain, way_chain,
 };
 use postern_plan::host::Family;
-use postern_plan::ruleset::rule::goto;
+use postern_plan::ruleset::rule::{first_of_flow, goto};
 use postern_plan::ruleset::{FirewallRule, Match, MatchField, Operand, Ruleset, Target};
 
 use super::properties::{nothing_leaves_but_by_the_exit, the_policy_means_what_it_says};
@@ -228,6 +228,34 @@ fn what_administrators_deny_is_not_counted(ruleset: &mut Ruleset) {
     }
 }
 
+fn is_limit(rule: &FirewallRule) -> bool {
+    fields_of(rule).any(|field| matches!(field, MatchField::Over(_)))
+}
+
+fn limits_of_first_packets_only(ruleset: &mut Ruleset) {
+    let way = ruleset.inet.chains.get_mut(&way_chain(&scope_id()));
+    for rule in &mut way.unwrap().rules {
+        let has = fields_of(rule).any(|field| *field == MatchField::Unconfirmed);
+        if is_limit(rule) && !has {
+            rule.matches
+                .extend(FirewallRule::to(Target::Drop).when(first_of_flow()).matches);
+        }
+    }
+}
+
+fn limits_count_what_is_refused(ruleset: &mut Ruleset) {
+    let way = ruleset.inet.chains.get_mut(&way_chain(&scope_id()));
+    let limits: Vec<_> = way
+        .unwrap()
+        .rules
+        .iter()
+        .filter(|rule| is_limit(rule))
+        .cloned()
+        .collect();
+    let rules = policy(ruleset);
+    rules.splice(0..0, limits);
+}
+
 type Bug = fn(&mut Ruleset);
 
 /// Does any property see the bug within some packets?
@@ -253,8 +281,8 @@ fn is_seen(bug: Bug) -> bool {
 }
 
 #[test]
-fn each_of_twenty_bugs_in_the_ruleset_is_seen_by_a_property() {
-    let bugs: [(&str, Bug); 20] = [
+fn each_of_these_bugs_in_the_ruleset_is_seen_by_a_property() {
+    let bugs: [(&str, Bug); 22] = [
         ("default action swapped", default_action_swapped),
         ("rule order reversed", rule_order_reversed),
         ("UDP lowered as TCP", udp_lowered_as_tcp),
@@ -293,6 +321,8 @@ fn each_of_twenty_bugs_in_the_ruleset_is_seen_by_a_property() {
             "what administrators deny is not counted",
             what_administrators_deny_is_not_counted,
         ),
+        ("limits of first packets only", limits_of_first_packets_only),
+        ("limits count what is refused", limits_count_what_is_refused),
     ];
     let unseen: Vec<&str> = bugs
         .into_iter()
