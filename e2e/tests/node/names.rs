@@ -27,13 +27,13 @@ const fn kind_of(address: IpAddr) -> &'static str {
 }
 
 /// A lab with a policy that filters names, and a resolver in the world.
-struct Names {
-    scene: Scene,
-    resolver: IpAddr,
+pub(crate) struct Names {
+    pub(crate) scene: Scene,
+    pub(crate) resolver: IpAddr,
 }
 
 impl Names {
-    fn up() -> Self {
+    pub(crate) fn up() -> Self {
         let scene = Scene::up();
         let resolver = scene.web.world[2];
         Self { scene, resolver }
@@ -53,7 +53,7 @@ impl Names {
     }
 
     /// The name of the address is answered with the address.
-    fn resolves(&self, address: IpAddr) {
+    pub(crate) fn resolves(&self, address: IpAddr) {
         let found = self.told(WEB, &name_of(address), &["--kind", kind_of(address)]);
         assert_eq!(found, address.to_string());
     }
@@ -65,12 +65,12 @@ impl Names {
     }
 
     /// Connects once, right now; what the other side saw, or nothing.
-    fn connects(&self, who: Exec<'_>, to: SocketAddr) -> Option<String> {
+    pub(crate) fn connects(&self, who: Exec<'_>, to: SocketAddr) -> Option<String> {
         ask(&self.scene.lab, who, to, &["--protocol", "tcp"])
     }
 
     /// Lets every grant of the node end in a second.
-    fn end_grants(&self) {
+    pub(crate) fn end_grants(&self) {
         let line = "for set in $(nft list sets inet | sed -n 's/.*set \\(granted_[^ ]*\\) .*/\\1/p'); do \
             nft list set inet postern $set | grep -oE '[0-9a-f:.]+ timeout' | while read -r address _; do \
             nft \"delete element inet postern $set { $address }; add element inet postern $set { $address timeout 1s }\"; \
@@ -246,17 +246,21 @@ fn what_the_filter_adds_to_its_resolver_is_measured_and_within_the_bound() {
     scene.apply(&named(names.resolver, "{fqdn: '*.allowed.world.test'}"));
     scene.refuses("before any answer", own(&scene.web, 7), "tcp");
     scene.in_force();
-    let agent = Binaries::locate().unwrap().path("postern-agent");
     let run_dir = scene.lab.run_dir(NODE);
     let pod = scene.web.addresses[0].to_string();
-    let check = |more: &[&str], names: &[String]| {
-        let mut program = std::process::Command::new(&agent);
-        program.arg("dns-check").arg("--run-dir").arg(&run_dir);
-        program.args(["--pod", &pod]).args(more).args(names);
-        let output = program.output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        (output.status.code(), text)
+    let asked = |program: &str, more: &[&str], names: &[String]| {
+        let mut command = std::process::Command::new(Binaries::locate().unwrap().path(program));
+        let words: &[&str] = match program {
+            "posternctl" => &["dns", "check"],
+            _ => &["dns-check"],
+        };
+        command.args(words).arg("--run-dir").arg(&run_dir);
+        command.args(["--pod", &pod]).args(more).args(names);
+        let output = command.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
     };
+    let check = |more: &[&str], names: &[String]| asked("postern-agent", more, names);
     // Each name is new to the pod, so that the kernel is told an address for each answer of the first round.
     let fresh: Vec<String> = (10..110)
         .map(|last| name_of(format!("203.0.113.{last}").parse().unwrap()))
@@ -272,12 +276,21 @@ fn what_the_filter_adds_to_its_resolver_is_measured_and_within_the_bound() {
     assert_eq!((code, &json["holds"]), (Some(0), &true.into()), "{json}");
     assert_eq!(json["cost"]["forwarder"]["answered"], 10, "{json}");
     assert_eq!(json["resolvers"][0], format!("{}:53", names.resolver));
-    // A name that no rule allows is asked of nobody, also not by the measurement.
-    let (code, told) = check(&[], &["secret.world.test".to_owned()]);
-    assert!(
-        code == Some(1) && told.contains("the policy of the pod refuses"),
-        "{told}"
-    );
+    // A name that no rule allows is asked of nobody, also not by the measurement. Nothing is within a bound of no time at all.
+    for program in ["postern-agent", "posternctl"] {
+        let (code, table) = asked(program, &["--rounds", "2"], &fresh[..5]);
+        assert_eq!(code, Some(0), "{table}");
+        assert!(table.contains("holds: the forwarder adds"), "{table}");
+        let bound = ["--rounds", "10", "--bound", "0"];
+        let (code, table) = asked(program, &bound, &fresh[..5]);
+        assert_eq!(code, Some(3), "{table}");
+        assert!(table.contains("does not hold"), "{table}");
+        let (code, told) = asked(program, &[], &["secret.world.test".to_owned()]);
+        assert!(
+            code == Some(1) && told.contains("the policy of the pod refuses"),
+            "{told}"
+        );
+    }
     assert!(!names.was_asked("secret.world.test"));
     scene.nothing_leaked_but(&[]);
 }
