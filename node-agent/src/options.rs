@@ -12,7 +12,7 @@ use postern_telemetry::ScrapeArguments;
 
 mod packet;
 
-pub use packet::ExplainArgs;
+pub use packet::PacketArgs;
 
 /// The node agent of Postern.
 #[derive(Debug, Parser)]
@@ -70,6 +70,15 @@ pub struct AskArgs {
     /// How output is printed.
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Output,
+}
+
+/// A packet that is explained.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    #[command(flatten)]
+    pub packet: PacketArgs,
+    #[command(flatten)]
+    pub ask: AskArgs,
 }
 
 /// A measurement of the DNS forwarder.

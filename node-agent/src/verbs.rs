@@ -9,9 +9,9 @@ use postern_agent::options::{
     AskArgs, CleanupArgs, DnsCheckArgs, ExplainArgs, Output, PreflightArgs, ReleaseArgs,
 };
 use postern_agent::preflight::{check, judge, look};
-use postern_control::dns_check::{DnsCheck, DnsVerdict};
+use postern_control::dns_check::DnsCheck;
 use postern_control::explained::NodeExplanation;
-use postern_control::{ControlAnswer, ControlRequest, ask, ask_for};
+use postern_control::{ControlAnswer, ControlRequest, ask, ask_for, measure_dns};
 use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
 use postern_plan::settings::NodeSettings;
 
@@ -66,7 +66,7 @@ pub(crate) fn trust_keys(args: &ReleaseArgs) -> Result<ExitCode, AgentError> {
 
 /// `explain`.
 pub(crate) fn explain(args: &ExplainArgs) -> Result<ExitCode, AgentError> {
-    let request = ControlRequest::Explain(args.request());
+    let request = ControlRequest::Explain(args.packet.request());
     let explained: NodeExplanation =
         ask_for(&args.ask.run_dir, &request).map_err(AgentError::Ask)?;
     match args.ask.output {
@@ -87,7 +87,7 @@ pub(crate) fn dns_check(args: &DnsCheckArgs) -> Result<ExitCode, AgentError> {
         rounds: args.rounds,
     };
     let bound = Duration::from_millis(args.bound);
-    let verdict = DnsVerdict::measured(&args.ask.run_dir, check, bound).map_err(AgentError::Ask)?;
+    let verdict = measure_dns(&args.ask.run_dir, check, bound).map_err(AgentError::Ask)?;
     match args.ask.output {
         Output::Json => println!(
             "{}",

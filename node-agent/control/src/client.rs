@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::protocol::{ControlAnswer, ControlRequest};
+use crate::dns_check::{DnsCheck, DnsVerdict};
+use crate::protocol::{ControlAnswer, ControlRequest};
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -68,4 +69,17 @@ pub fn ask_for<T: DeserializeOwned>(
         });
     }
     serde_json::from_value(answer.status.unwrap_or_default()).map_err(ControlError::Answer)
+}
+
+/// Measures what the DNS filter costs, by the agent of this node.
+///
+/// # Errors
+/// [`ControlError`].
+pub fn measure_dns(
+    run_dir: &Path,
+    check: DnsCheck,
+    bound: Duration,
+) -> Result<DnsVerdict, ControlError> {
+    let report = ask_for(run_dir, &ControlRequest::DnsCheck(check))?;
+    Ok(DnsVerdict::of(report, bound))
 }

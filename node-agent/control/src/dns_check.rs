@@ -2,14 +2,11 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::client::{ControlError, ask_for};
 use crate::filter_cost::FilterCost;
-use crate::protocol::ControlRequest;
 
 /// What the forwarder may add to the 99th percentile of its resolvers, in milliseconds, unless a person says otherwise.
 pub const BOUND: u64 = 50;
@@ -49,19 +46,6 @@ pub struct DnsVerdict {
 }
 
 impl DnsVerdict {
-    /// Measures by the agent of this node.
-    ///
-    /// # Errors
-    /// [`ControlError`].
-    pub fn measured(
-        run_dir: &Path,
-        check: DnsCheck,
-        bound: Duration,
-    ) -> Result<Self, ControlError> {
-        let report = ask_for(run_dir, &ControlRequest::DnsCheck(check))?;
-        Ok(Self::of(report, bound))
-    }
-
     #[must_use]
     pub fn of(report: DnsCheckReport, bound: Duration) -> Self {
         let microseconds = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);

@@ -17,6 +17,6 @@ pub mod filter_cost;
 pub mod protocol;
 mod text;
 
-pub use client::{ControlError, ask, ask_for};
+pub use client::{ControlError, ask, ask_for, measure_dns};
 pub use protocol::{ControlAnswer, ControlRequest, ExplainRequest};
 pub use text::{chain, table};

@@ -9,11 +9,9 @@ use postern_intent::body::RuleProtocol;
 use postern_intent::newtypes::NewtypeError;
 use postern_intent::{NamePattern, Namespace, PodName};
 
-use super::AskArgs;
-
 /// One packet of a pod.
 #[derive(Debug, Args)]
-pub struct ExplainArgs {
+pub struct PacketArgs {
     /// The pod.
     #[arg(value_name = "NAMESPACE/NAME", value_parser = parse_pod)]
     pub pod: (Namespace, PodName),
@@ -26,11 +24,9 @@ pub struct ExplainArgs {
     /// TCP, UDP, SCTP or ICMP.
     #[arg(long, default_value = "TCP", value_parser = parse_protocol)]
     pub protocol: RuleProtocol,
-    #[command(flatten)]
-    pub ask: AskArgs,
 }
 
-impl ExplainArgs {
+impl PacketArgs {
     /// The question to the agent.
     #[must_use]
     pub fn request(&self) -> ExplainRequest {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use postern_control::dns_check::{BOUND, DnsCheck, DnsVerdict};
+use postern_control::measure_dns;
 
 use super::{VerbAnswer, VerbError};
 use crate::output::{Format, TableOutput};
@@ -50,8 +51,7 @@ pub(super) fn run(arguments: &Arguments, format: Format) -> Result<VerbAnswer, V
         rounds: arguments.rounds,
     };
     let bound = Duration::from_millis(arguments.bound);
-    let verdict =
-        DnsVerdict::measured(&arguments.run_dir, check, bound).map_err(VerbError::Agent)?;
+    let verdict = measure_dns(&arguments.run_dir, check, bound).map_err(VerbError::Agent)?;
     VerbAnswer::of(&verdict, format)
 }
 
