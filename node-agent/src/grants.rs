@@ -22,7 +22,7 @@ pub const SHORTEST: u32 = 60;
 /// The longest time of a grant in seconds: a week, beyond which no resolver keeps an answer (RFC 8767, section 4).
 pub const LONGEST: u32 = 604_800;
 /// What a grant is written for beyond its time, so that a name that is asked again and again is written once a minute.
-const SPARE: u64 = 60;
+pub(crate) const SPARE: u64 = 60;
 
 /// How long an answer waits for the kernel: clients give up after 5 s, of which the resolver may have taken two.
 const PATIENCE: Duration = Duration::from_secs(2);

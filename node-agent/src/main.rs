@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Verb::Claim(args) => verbs::claim(&args),
         Verb::TrustClock(args) => verbs::trust_clock(&args),
         Verb::TrustKeys(args) => verbs::trust_keys(&args),
+        Verb::Explain(args) => verbs::explain(&args),
         Verb::DnsCheck(args) => verbs::dns_check(&args),
         Verb::Cleanup(args) => verbs::cleanup(&args),
     };

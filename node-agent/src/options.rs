@@ -5,9 +5,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use postern_apiserver::Endpoint;
+use postern_control::dns_check::BOUND;
 use postern_intent::{Address, NodeName, Prefix, Uid};
 use postern_plan::settings::{DNS_PORT, MARK_MASK, NodeSettings, SecondLock};
 use postern_telemetry::ScrapeArguments;
+
+mod packet;
+
+pub use packet::PacketArgs;
 
 /// The node agent of Postern.
 #[derive(Debug, Parser)]
@@ -37,6 +42,9 @@ pub enum Verb {
     /// Trust the keys that are installed here in place of the pinned ones, as after the loss of the operator's signing key.
     /// Root only; written to the ledger first.
     TrustKeys(ReleaseArgs),
+    /// What becomes of the first packet of a connection of a pod on this node, by what is in force, and which name granted its
+    /// address. Exit code 0 where it is let through, 3 where it is not or that is not known.
+    Explain(ExplainArgs),
     /// Measure what the DNS forwarder adds to the time of its resolvers, for one pod: the same names in turn by the forwarder
     /// and of the resolvers directly, by the same exit. Root only. Exit code 0 where the bound holds, 3 where it does not.
     DnsCheck(DnsCheckArgs),
@@ -64,6 +72,15 @@ pub struct AskArgs {
     pub output: Output,
 }
 
+/// A packet that is explained.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    #[command(flatten)]
+    pub packet: PacketArgs,
+    #[command(flatten)]
+    pub ask: AskArgs,
+}
+
 /// A measurement of the DNS forwarder.
 #[derive(Debug, Args)]
 pub struct DnsCheckArgs {
@@ -74,7 +91,7 @@ pub struct DnsCheckArgs {
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rounds: u32,
     /// What the forwarder may add to the 99th percentile, in milliseconds.
-    #[arg(long, value_name = "MILLISECONDS", default_value_t = 50)]
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = BOUND)]
     pub bound: u64,
     /// Names that the policy of the pod allows.
     #[arg(required = true)]

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use postern_agent_core::records::NameDecision;
 use postern_agent_core::report::QUESTIONS;
+use postern_control::dns_check::{DnsCheck, DnsCheckReport};
 use postern_host::Flows as _;
 use postern_host::ports::TransportProtocol;
 use postern_linux::LinuxHost;
@@ -15,8 +16,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::dns::node::DnsNode;
 use crate::dns::{
-    BindError, CheckWork, DnsCheck, DnsCheckError, DnsCheckReport, DnsCounters, Forwarder,
-    ForwarderOptions, OpenResolvers, ResolverCircuits,
+    BindError, CheckWork, DnsCheckError, DnsCounters, Forwarder, ForwarderOptions, GrantedNames,
+    OpenResolvers, ResolverCircuits,
 };
 use crate::grants::{GrantBook, GrantError, GrantSender, write_grants};
 use crate::records::NameRecords;
@@ -27,6 +28,8 @@ pub struct DnsHandle {
     lease: watch::Sender<Option<Instant>>,
     /// What answers granted.
     pub grants: GrantBook,
+    /// Which names brought it.
+    pub names: GrantedNames,
     /// Which resolvers are left alone for a while.
     pub circuits: ResolverCircuits,
     open: watch::Receiver<OpenResolvers>,
@@ -39,6 +42,7 @@ pub struct DnsTables {
     table: watch::Receiver<DnsPlan>,
     lease: watch::Receiver<Option<Instant>>,
     grants: GrantBook,
+    names: GrantedNames,
     circuits: ResolverCircuits,
     checks: mpsc::Receiver<CheckWork>,
 }
@@ -54,6 +58,7 @@ impl DnsHandle {
             table: table_reader,
             lease: lease_reader,
             grants: GrantBook::default(),
+            names: GrantedNames::default(),
             circuits: ResolverCircuits::new(counters.clone()),
             checks: work,
         };
@@ -61,6 +66,7 @@ impl DnsHandle {
             table,
             lease,
             grants: tables.grants.clone(),
+            names: tables.names.clone(),
             open: tables.circuits.changes(),
             circuits: tables.circuits.clone(),
             checks,
@@ -141,6 +147,7 @@ struct KernelNode {
     host: LinuxHost,
     lease: watch::Receiver<Option<Instant>>,
     grants: GrantSender,
+    names: GrantedNames,
     records: NameRecords,
 }
 
@@ -167,8 +174,10 @@ impl DnsNode for KernelNode {
         }
     }
 
-    async fn grant(&self, grants: Vec<Grant>) -> Result<(), GrantError> {
-        self.grants.grant(grants).await
+    async fn grant(&self, name: &str, grants: Vec<Grant>) -> Result<(), GrantError> {
+        self.grants.grant(grants.clone()).await?;
+        self.names.note(name, &grants);
+        Ok(())
     }
 
     fn lease(&self) -> Lease {
@@ -199,6 +208,7 @@ pub fn start(
         host: host.clone(),
         lease: tables.lease,
         grants,
+        names: tables.names,
         records,
     };
     let forwarder = Forwarder::bind(options, tables.table, node, counters, tables.circuits)?;

@@ -67,7 +67,7 @@ pub(crate) enum AgentError {
     #[error("the agent stopped")]
     Run(#[source] RunError),
     #[error("the agent cannot be asked")]
-    Ask(#[source] postern_agent::control::client::ControlError),
+    Ask(#[source] postern_control::ControlError),
     #[error("the node was not cleaned up")]
     Cleanup(#[source] postern_agent::cleanup::CleanupError),
     #[error("the egress addresses were not removed")]

@@ -4,21 +4,22 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use postern_agent::cleanup::cleanup as clean;
-use postern_agent::control::client::ask;
-use postern_agent::control::{ControlAnswer, ControlRequest};
-use postern_agent::dns::{DnsCheck, DnsVerdict};
 use postern_agent::egress;
 use postern_agent::options::{
-    AskArgs, CleanupArgs, DnsCheckArgs, Output, PreflightArgs, ReleaseArgs,
+    AskArgs, CleanupArgs, DnsCheckArgs, ExplainArgs, Output, PreflightArgs, ReleaseArgs,
 };
 use postern_agent::preflight::{check, judge, look};
+use postern_control::dns_check::DnsCheck;
+use postern_control::explained::NodeExplanation;
+use postern_control::{ControlAnswer, ControlRequest, ask, ask_for, measure_dns};
 use postern_linux::{BackendPreference, LinuxHost, LinuxOptions, PrivateKey};
 use postern_plan::settings::NodeSettings;
 
 use crate::start::AgentError;
 
-/// The exit code of a check that ran and found that the bound is exceeded. `posternctl` uses the same number.
-const BOUND_EXCEEDED: u8 = 3;
+/// The exit code of a question that was answered with something else than a person hopes for: a bound that is exceeded, a packet that
+/// is refused. `posternctl` uses the same number.
+const FINDINGS: u8 = 3;
 
 /// `status`.
 pub(crate) fn status(args: &AskArgs) -> Result<ExitCode, AgentError> {
@@ -63,19 +64,30 @@ pub(crate) fn trust_keys(args: &ReleaseArgs) -> Result<ExitCode, AgentError> {
     Ok(print(&answer, args.ask.output))
 }
 
+/// `explain`.
+pub(crate) fn explain(args: &ExplainArgs) -> Result<ExitCode, AgentError> {
+    let request = ControlRequest::Explain(args.packet.request());
+    let explained: NodeExplanation =
+        ask_for(&args.ask.run_dir, &request).map_err(AgentError::Ask)?;
+    match args.ask.output {
+        Output::Json => println!(
+            "{}",
+            serde_json::to_string_pretty(&explained).unwrap_or_default()
+        ),
+        Output::Text => println!("{explained}"),
+    }
+    Ok(found(explained.is_well()))
+}
+
 /// `dns-check`.
 pub(crate) fn dns_check(args: &DnsCheckArgs) -> Result<ExitCode, AgentError> {
-    let question = ControlRequest::DnsCheck(DnsCheck {
+    let check = DnsCheck {
         pod: args.pod,
         names: args.names.clone(),
         rounds: args.rounds,
-    });
-    let answer = ask(&args.ask.run_dir, &question).map_err(AgentError::Ask)?;
-    let report = answer.status.clone().map(serde_json::from_value);
-    let Some(Ok(report)) = report else {
-        return Ok(print(&answer, args.ask.output));
     };
-    let verdict = DnsVerdict::of(report, Duration::from_millis(args.bound));
+    let bound = Duration::from_millis(args.bound);
+    let verdict = measure_dns(&args.ask.run_dir, check, bound).map_err(AgentError::Ask)?;
     match args.ask.output {
         Output::Json => println!(
             "{}",
@@ -83,10 +95,14 @@ pub(crate) fn dns_check(args: &DnsCheckArgs) -> Result<ExitCode, AgentError> {
         ),
         Output::Text => print!("{verdict}"),
     }
-    Ok(match verdict.holds {
+    Ok(found(verdict.holds))
+}
+
+fn found(is_well: bool) -> ExitCode {
+    match is_well {
         true => ExitCode::SUCCESS,
-        false => ExitCode::from(BOUND_EXCEEDED),
-    })
+        false => ExitCode::from(FINDINGS),
+    }
 }
 
 /// `cleanup`.

@@ -18,6 +18,7 @@ mod circuits;
 mod connectivity;
 mod counter;
 mod documents;
+mod explain;
 mod external;
 mod failover;
 mod fields;

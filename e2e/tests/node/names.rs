@@ -65,7 +65,7 @@ impl Names {
     }
 
     /// The name of the address is answered with the address.
-    fn resolves(&self, address: IpAddr) {
+    pub(crate) fn resolves(&self, address: IpAddr) {
         let found = self.told(WEB, &name_of(address), &["--kind", kind_of(address)]);
         assert_eq!(found, address.to_string());
     }
@@ -82,7 +82,7 @@ impl Names {
     }
 
     /// Lets every grant of the node end in a second.
-    fn end_grants(&self) {
+    pub(crate) fn end_grants(&self) {
         let line = "for set in $(nft list sets inet | sed -n 's/.*set \\(granted_[^ ]*\\) .*/\\1/p'); do \
             nft list set inet postern $set | grep -oE '[0-9a-f:.]+ timeout' | while read -r address _; do \
             nft \"delete element inet postern $set { $address }; add element inet postern $set { $address timeout 1s }\"; \
@@ -258,17 +258,21 @@ fn what_the_filter_adds_to_its_resolver_is_measured_and_within_the_bound() {
     scene.apply(&named(names.resolver, "{fqdn: '*.allowed.world.test'}"));
     scene.refuses("before any answer", own(&scene.web, 7), "tcp");
     scene.in_force();
-    let agent = Binaries::locate().unwrap().path("postern-agent");
     let run_dir = scene.lab.run_dir(NODE);
     let pod = scene.web.addresses[0].to_string();
-    let check = |more: &[&str], names: &[String]| {
-        let mut program = std::process::Command::new(&agent);
-        program.arg("dns-check").arg("--run-dir").arg(&run_dir);
-        program.args(["--pod", &pod]).args(more).args(names);
-        let output = program.output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        (output.status.code(), text)
+    let asked = |program: &str, more: &[&str], names: &[String]| {
+        let mut command = std::process::Command::new(Binaries::locate().unwrap().path(program));
+        let words: &[&str] = match program {
+            "posternctl" => &["dns", "check"],
+            _ => &["dns-check"],
+        };
+        command.args(words).arg("--run-dir").arg(&run_dir);
+        command.args(["--pod", &pod]).args(more).args(names);
+        let output = command.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
     };
+    let check = |more: &[&str], names: &[String]| asked("postern-agent", more, names);
     // Each name is new to the pod, so that the kernel is told an address for each answer of the first round.
     let fresh: Vec<String> = (10..110)
         .map(|last| name_of(format!("203.0.113.{last}").parse().unwrap()))
@@ -285,13 +289,27 @@ fn what_the_filter_adds_to_its_resolver_is_measured_and_within_the_bound() {
     assert_eq!(json["cost"]["forwarder"]["answered"], 10, "{json}");
     assert_eq!(json["resolvers"][0], format!("{}:53", names.resolver));
     // A name that no rule allows is asked of nobody, also not by the measurement.
-    let (code, told) = check(&[], &["secret.world.test".to_owned()]);
-    assert!(
-        code == Some(1) && told.contains("the policy of the pod refuses"),
-        "{told}"
-    );
+    for program in ["postern-agent", "posternctl"] {
+        let (code, table) = asked(program, &["--rounds", "2"], &fresh[..5]);
+        assert_eq!(code, Some(0), "{table}");
+        assert!(table.contains("holds: the forwarder adds"), "{table}");
+        let (code, told) = asked(program, &[], &["secret.world.test".to_owned()]);
+        assert!(
+            code == Some(1) && told.contains("the policy of the pod refuses"),
+            "{told}"
+        );
+    }
     assert!(!names.was_asked("secret.world.test"));
-    scene.nothing_leaked_but(&[]);
+    // Where no resolver answers, nothing was measured, and no bound holds.
+    let silent: IpAddr = "11.22.33.44".parse().unwrap();
+    scene.apply(&named(silent, "{fqdn: '*.allowed.world.test'}"));
+    scene.published(&[&silent.to_string()]);
+    for program in ["postern-agent", "posternctl"] {
+        let (code, table) = asked(program, &["--rounds", "1"], &fresh[..1]);
+        assert_eq!(code, Some(3), "{table}");
+        assert!(table.contains("does not hold"), "{table}");
+    }
+    scene.nothing_leaked_but(&[silent]);
 }
 
 #[test]

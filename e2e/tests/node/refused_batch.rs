@@ -140,9 +140,22 @@ fn a_batch_that_nft_refuses_or_delays_leaves_the_former_rules_whole_and_the_next
     })
     .unwrap();
     leaves_by_the_exit(&lab, &sender, Timestamp::now());
+    let packet = ["--to", "203.0.113.200", "--port", "7"];
+    let explained = || crate::explain::explained(&lab, "crawlers/crawler", &packet);
+    let found = explained();
+    assert_eq!(found["verdict"], "Allowed", "what is in force: {found:#}");
+    let serials = [&found["nodes"][0]["serial"], &found["pending"]["serial"]];
+    let [in_force, pending] = serials.map(Value::as_u64);
+    assert!(in_force.is_some() && pending > in_force, "{found:#}");
 
     fs::remove_file(&nft.refuse).unwrap();
     is_in_force(&lab, "the stricter policy, once nft takes batches again");
+    let found = explained();
+    assert_eq!(
+        (&found["verdict"], &found["pending"]),
+        (&"Denied".into(), &Value::Null),
+        "{found:#}"
+    );
     let silent = lab.await_silence(&sender).unwrap();
     lab.await_attempts(&sender, silent).unwrap();
     assert_eq!(lab.pod_since(&sender, silent).unwrap().arrived, 0);

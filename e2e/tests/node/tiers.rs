@@ -12,6 +12,8 @@ use crate::holes::{Talk, ask, serving};
 use crate::terms::{Scene, own, second};
 
 const NODE: &str = "n1";
+const ADMIN: &str = include_str!("../../../deploy/administrators/admin.yaml");
+const BASELINE: &str = include_str!("../../../deploy/administrators/baseline.yaml");
 
 /// A policy of administrators for all namespaces with this name, for which the lower number is asked first.
 fn tier(name: &str, priority: u32, rules: &str) -> String {
@@ -117,6 +119,44 @@ fn what_administrators_deny_no_tenant_opens_and_what_they_allow_leaves_by_the_ex
     scene.refuses("the denial stands", first, "tcp");
     without(&scene, "company");
     scene.answers("without administrators", first, "tcp");
+    scene.nothing_leaked();
+}
+
+#[test]
+fn the_samples_for_administrators_deny_mail_with_and_without_a_policy_and_nothing_else() {
+    let scene = Scene::up();
+    let desk = serving(&scene.lab, "office/desk", PodOptions::on(NODE));
+    // Nothing else of the samples names this address.
+    let to = SocketAddr::from(([203, 0, 113, 200], 25));
+    let (address, port) = (to.ip().to_string(), to.port().to_string());
+    let packet = ["--to", &*address, "--port", &*port];
+    for (sample, pod, policy) in [
+        (BASELINE, "office/desk", ["Baseline", "default"]),
+        (ADMIN, "crawlers/web", ["Admin", "company"]),
+    ] {
+        scene.lab.apply_yaml(sample).unwrap();
+        wait_until(WAIT_DEADLINE, policy[1], || {
+            let found = crate::explain::explained(&scene.lab, pod, &packet);
+            let cause = [&found["cause"]["tier"], &found["cause"]["policy"]];
+            Ok((found["verdict"] == "Denied" && cause == policy).then_some(()))
+        })
+        .unwrap();
+        let answer = ask(&scene.lab, Exec::Pod(pod), to, &["--protocol", "tcp"]);
+        assert_eq!(answer, None, "{pod}");
+    }
+    wait_until(WAIT_DEADLINE, "a count of the rule", || {
+        Ok((denied(&scene, "company", "no-mail") > 0).then_some(()))
+    })
+    .unwrap();
+    scene.answers("what no sample denies", own(&scene.web, 7), "tcp");
+    let by_node = scene.lab.node(NODE).unwrap().addresses();
+    let by_node = by_node.map(|address| address.to_string());
+    desk_settles(
+        &scene,
+        "what no sample denies",
+        own(&desk, 7),
+        Some(&by_node),
+    );
     scene.nothing_leaked();
 }
 

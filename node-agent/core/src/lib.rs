@@ -11,7 +11,6 @@
 //! | [`egress`] | which egress addresses the node has, and for how long |
 //! | [`exit_choice`] | which gateway of an exit the node uses |
 //! | [`exit_loss`] | since when a scope's exit is lost, and when its uplink may open |
-//! | [`filter_cost`] | what the DNS forwarder adds to the time of its resolvers |
 //! | [`isolation`] | which uplink may be up, and the way from one to another |
 //! | [`limit_use`] | what pods have left of their limits |
 //! | [`read_back`] | what the kernel shows, and for which body it was read |
@@ -24,7 +23,6 @@ pub mod circuit;
 pub mod egress;
 pub mod exit_choice;
 pub mod exit_loss;
-pub mod filter_cost;
 pub mod isolation;
 pub mod limit_use;
 pub mod posture;

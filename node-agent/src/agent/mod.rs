@@ -21,6 +21,7 @@
 //! | `renew` | new sessions of tunnels whose other end is silent |
 //! | [`cni`] | what the plugin asks |
 //! | `waiting` | pods whose ADD waits for an intent |
+//! | `explain` | what becomes of a packet, for people who ask |
 //! | `report` | what the report is composed from |
 //! | [`sessions`], `credential` | credentials and addresses of servers outside of the cluster |
 //! | [`release`] | letting go |
@@ -32,6 +33,7 @@ pub mod cni;
 mod credential;
 mod event_pace;
 mod execute;
+mod explain;
 pub mod fast;
 pub mod intake;
 mod lease;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
 use postern_cni::protocol::{CniResponse, Request};
+use postern_control::dns_check::DnsCheckReport;
+use postern_control::explained::NodeExplanation;
 use postern_crds::conditions::Reason;
 use postern_host::Host;
 use postern_plan::check::Seal;
@@ -14,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::activation::Activation;
 use super::event_pace::EventPace;
+use super::explain::ExplainError;
 use super::intake::Taken;
 use super::reconcile::Again;
 use super::report_pace::ReportPace;
@@ -22,7 +25,7 @@ use super::updates::NodeUpdate;
 use crate::audit::Entry;
 use crate::control::server::Work;
 use crate::control::{ControlAnswer, ControlRequest};
-use crate::dns::{DnsCheckError, DnsCheckReport};
+use crate::dns::DnsCheckError;
 use crate::isolation::PublishedUplinks;
 use crate::ledger::{LedgerError, LedgerReading};
 use crate::probe::PublishedProbes;
@@ -177,11 +180,15 @@ fn durable(done: Result<(), LedgerError>) -> ControlAnswer {
 
 fn measured(found: Result<DnsCheckReport, DnsCheckError>) -> ControlAnswer {
     match found {
-        Ok(report) => ControlAnswer {
-            status: serde_json::to_value(report).ok(),
-            ..ControlAnswer::done()
-        },
+        Ok(report) => ControlAnswer::found(&report),
         Err(error) => ControlAnswer::refused("NotMeasured", chain(&error)),
+    }
+}
+
+fn explained(found: Result<NodeExplanation, ExplainError>) -> ControlAnswer {
+    match found {
+        Ok(explanation) => ControlAnswer::found(&explanation),
+        Err(error) => ControlAnswer::refused("NotExplained", chain(&error)),
     }
 }
 
@@ -229,11 +236,11 @@ impl<H: Host> Agent<H> {
                 None
             }
             Work::Ask(ControlRequest::Status, answer) => {
-                let status = serde_json::to_value(self.status()).ok();
-                drop(answer.send(ControlAnswer {
-                    status,
-                    ..ControlAnswer::done()
-                }));
+                drop(answer.send(ControlAnswer::found(&self.status())));
+                None
+            }
+            Work::Ask(ControlRequest::Explain(asked), answer) => {
+                drop(answer.send(explained(self.explain(&asked).await)));
                 None
             }
             Work::Ask(ControlRequest::Release { reason }, answer) => {

@@ -1,8 +1,6 @@
 //! The socket on the node: one line of JSON each way, one request a connection. Anyone who can reach the socket may
 //! read; what changes something needs root at the other end (`SO_PEERCRED`, unix(7)).
 
-pub mod client;
-pub mod protocol;
 pub mod server;
 
-pub use protocol::{ControlAnswer, ControlRequest};
+pub use postern_control::{ControlAnswer, ControlRequest};

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
-use super::protocol::{ControlAnswer, ControlRequest};
+use super::{ControlAnswer, ControlRequest};
 
 /// The longest request, in bytes.
 const REQUEST_LIMIT: u64 = 64 * 1024;
@@ -121,7 +121,11 @@ async fn respond(line: &str, peer: SocketPeer, work: &mpsc::Sender<Work>) -> Str
         Ok(question) => question,
         Err(error) => return text(&ControlAnswer::refused("NotUnderstood", error.to_string())),
     };
-    if peer != SocketPeer::Root && !matches!(question, ControlRequest::Status) {
+    let only_reads = matches!(
+        question,
+        ControlRequest::Status | ControlRequest::Explain(_)
+    );
+    if peer != SocketPeer::Root && !only_reads {
         return text(&ControlAnswer::refused(
             "NotPermitted",
             "only root may change what is in force",

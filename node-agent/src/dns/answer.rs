@@ -208,17 +208,22 @@ impl<N: DnsNode> Desk<N> {
                 answer,
                 grants,
                 enforcement,
-            } => match (self.node.grant(grants).await, enforcement) {
-                (Ok(()), _) => Some((answer, brought)),
-                (Err(error), TermsEnforcement::Enforce) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "an answer is withheld"
-                    );
-                    ended((Code::Failed, QuestionOutcome::NotGranted))
+            } => {
+                let granted = self.node.grant(&question.canonical_name(), grants).await;
+                match (granted, enforcement) {
+                    (Ok(()), _) => Some((answer, brought)),
+                    (Err(error), TermsEnforcement::Enforce) => {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "an answer is withheld"
+                        );
+                        ended((Code::Failed, QuestionOutcome::NotGranted))
+                    }
+                    (Err(_), TermsEnforcement::Observe) => {
+                        Some((answer, QuestionOutcome::NotGranted))
+                    }
                 }
-                (Err(_), TermsEnforcement::Observe) => Some((answer, QuestionOutcome::NotGranted)),
-            },
+            }
         }
     }
 

@@ -12,6 +12,7 @@
 //! | `own` | resolvers of the node itself |
 //! | [`circuits`] | which resolvers are left alone for a while |
 //! | [`check`] | what the forwarder adds to the time of its resolvers |
+//! | [`granted_names`] | which names brought what is granted |
 //! | [`counters`] | how questions ended |
 //! | `decide` | where a question goes (pure) |
 //! | `filter` | what an answer brings where names are filtered (pure) |
@@ -29,6 +30,7 @@ mod decide;
 mod error;
 mod filter;
 pub mod forwarder;
+pub mod granted_names;
 mod limits;
 pub mod node;
 mod own;
@@ -44,11 +46,12 @@ mod fuzz_tests;
 #[cfg(test)]
 mod tests;
 
-pub use check::{CheckWork, DnsCheck, DnsCheckError, DnsCheckReport, DnsVerdict};
+pub use check::{CheckWork, DnsCheckError};
 pub use circuits::{OpenResolvers, ResolverCircuits};
 pub use counters::{DnsCounters, QuestionOutcome};
 pub use error::BindError;
 pub use forwarder::{Forwarder, ForwarderOptions};
+pub use granted_names::GrantedNames;
 pub use node::DnsNode;
 pub use own::NodeResolvers;
 pub(crate) use socket::takes_connection;

@@ -20,11 +20,15 @@ pub trait DnsNode: Send + Sync + 'static {
         local: SocketAddr,
     ) -> impl Future<Output = Option<SocketAddr>> + Send;
 
-    /// Lets connections to these addresses through and returns when the kernel was seen to do so.
+    /// Lets connections to these addresses of the answer for a name through, and returns when the kernel was seen to do so.
     ///
     /// # Errors
     /// [`GrantError`]: none of them counts as let through.
-    fn grant(&self, grants: Vec<Grant>) -> impl Future<Output = Result<(), GrantError>> + Send;
+    fn grant(
+        &self,
+        name: &str,
+        grants: Vec<Grant>,
+    ) -> impl Future<Output = Result<(), GrantError>> + Send;
 
     /// Does the lease of the node's intent still run? Without it nothing goes through an exit.
     fn lease(&self) -> Lease;

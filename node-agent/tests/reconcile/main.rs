@@ -14,6 +14,7 @@ mod claim;
 mod death;
 mod drift;
 mod egress;
+mod explained;
 mod failing;
 mod gateways;
 mod grants;

@@ -1,9 +1,10 @@
 //! Tables for people, JSON and YAML for programs.
 
 use clap::ValueEnum;
-use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 use thiserror::Error;
+
+pub use postern_control::{chain, table};
 
 /// How a verb says what it found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -26,22 +27,6 @@ pub enum OutputError {
     /// As YAML.
     #[error("the result cannot be written as YAML")]
     Yaml(#[source] serde_saphyr::SerializeError),
-}
-
-/// An error with its causes, outermost first. Some libraries' errors end with the text of their cause, which is not repeated.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let told = cause.to_string();
-        if !text.ends_with(&told) {
-            text.push_str(": ");
-            text.push_str(&told);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// The name of a value of an enumeration, as JSON has it: a table says the same as `-o json`.
@@ -73,18 +58,4 @@ pub fn render<T: TableOutput>(value: &T, format: Format) -> Result<String, Outpu
         Format::Json => serde_json::to_string_pretty(value).map_err(OutputError::Json),
         Format::Yaml => serde_saphyr::to_string(value).map_err(OutputError::Yaml),
     }
-}
-
-/// A table without lines, as `kubectl` prints it.
-#[must_use]
-pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.iter().copied());
-    for row in rows {
-        table.add_row(row);
-    }
-    let lines: Vec<String> = table.lines().map(|line| line.trim().to_owned()).collect();
-    lines.join("\n")
 }

@@ -13,6 +13,7 @@ const FLOORS: [&[&str]; 6] = [
         "postern-compile",
         "postern-host",
         "postern-agent-core",
+        "postern-control",
     ],
     // The plugin's library has the types of the agent's socket, so it is below the agent.
     &[
@@ -37,7 +38,12 @@ const NEVER: [(&str, &[&str]); 4] = [
     // What decides never touches a host.
     (
         "postern-operator",
-        &["postern-plan", "postern-host", "postern-linux"],
+        &[
+            "postern-plan",
+            "postern-control",
+            "postern-host",
+            "postern-linux",
+        ],
     ),
     // What enforces never decides: an agent that could compile could invent an intent.
     ("postern-agent", &["postern-compile"]),

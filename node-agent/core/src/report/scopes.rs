@@ -1,6 +1,6 @@
 //! What each scope of the body does whose guard the kernel was read for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use postern_crds::node_report::{
     DeniedCount, OBSERVED_LISTED, RuleCount, SCOPES_LISTED, ScopePods, ScopePolicy, ScopeReport,
@@ -9,6 +9,7 @@ use postern_intent::Body;
 use postern_intent::body::{EgressPath, PolicyRef, Scope, TermsEnforcement};
 use postern_plan::check::Seal;
 use postern_plan::desired::{AddressClass, names};
+use postern_plan::observed::ObservedTable;
 
 use super::ReportInputs;
 use crate::posture::scope_posture;
@@ -25,16 +26,43 @@ pub struct ScopeRuleCounts<'a> {
     pub denied: Vec<DeniedCount>,
 }
 
+impl<'a> ScopeRuleCounts<'a> {
+    /// Those of a scope in `table inet postern`; none: it was not read.
+    #[must_use]
+    pub fn of(scope: &'a Scope, table: Option<&ObservedTable>) -> Self {
+        let packets = |counter: &str| table?.counters.get(counter).copied();
+        let rules = scope.terms.rules.iter().map(Some).chain([None]);
+        let observed = rules.filter_map(|rule| {
+            Some(RuleCount {
+                rule: rule.map(|rule| rule.name.clone()),
+                packets: packets(&names::observed(&scope.id, rule))?,
+            })
+        });
+        let policies = scope.terms.admin.iter();
+        let rules = policies.flat_map(|policy| policy.denying().map(move |rule| (policy, rule)));
+        let denied = rules.filter_map(|(policy, rule)| {
+            Some(DeniedCount {
+                policy: policy.name.clone(),
+                rule: rule.name.clone(),
+                packets: packets(&names::denied(&scope.id, policy, rule))?,
+            })
+        });
+        Self {
+            policy: &scope.policy,
+            observed: observed.collect(),
+            denied: denied.collect(),
+        }
+    }
+}
+
 impl ReportInputs<'_> {
     /// Of each scope, in the order of the body.
     pub(super) fn rule_counts(&self) -> Vec<ScopeRuleCounts<'_>> {
         let body = self.read_back.and_then(ReadBack::body);
         let scopes = body.into_iter().flat_map(|body| &body.firewall);
-        let counts = scopes.map(|scope| ScopeRuleCounts {
-            policy: &scope.policy,
-            observed: self.observed_rules(scope),
-            denied: self.denied_rules(scope),
-        });
+        let observed = self.read_back.map(ReadBack::observed);
+        let table = observed.and_then(|observed| observed.firewall.inet.as_ref());
+        let counts = scopes.map(|scope| ScopeRuleCounts::of(scope, table));
         counts.collect()
     }
 
@@ -63,42 +91,6 @@ impl ReportInputs<'_> {
             room_for_denied -= report.denied.len();
         }
         reports
-    }
-
-    fn rule_counters(&self) -> Option<&BTreeMap<String, u64>> {
-        let observed = self.read_back?.observed();
-        Some(&observed.firewall.inet.as_ref()?.counters)
-    }
-
-    fn denied_rules(&self, scope: &Scope) -> Vec<DeniedCount> {
-        let Some(counters) = self.rule_counters() else {
-            return Vec::new();
-        };
-        let policies = scope.terms.admin.iter();
-        let rules = policies.flat_map(|policy| policy.denying().map(move |rule| (policy, rule)));
-        let found = rules.filter_map(|(policy, rule)| {
-            Some(DeniedCount {
-                policy: policy.name.clone(),
-                rule: rule.name.clone(),
-                packets: *counters.get(&names::denied(&scope.id, policy, rule))?,
-            })
-        });
-        found.collect()
-    }
-
-    fn observed_rules(&self, scope: &Scope) -> Vec<RuleCount> {
-        let Some(counters) = self.rule_counters() else {
-            return Vec::new();
-        };
-        let rules = scope.terms.rules.iter().map(Some).chain([None]);
-        let found = rules.filter_map(|rule| {
-            let counter = names::observed(&scope.id, rule);
-            Some(RuleCount {
-                rule: rule.map(|rule| rule.name.clone()),
-                packets: *counters.get(&counter)?,
-            })
-        });
-        found.collect()
     }
 
     fn scope_report(

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::slice;
 
 use postern_intent::body::{RuleProtocol, Terms, TermsDnsMode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::dns::{DnsEntry, DnsExit, DnsPlan, may_ask, may_reach};
 
@@ -37,7 +37,7 @@ pub struct AskedOutside<'a> {
 }
 
 /// Why nobody is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NotAsked {
     /// The pod is blocked, or its policy forwards nothing.
     Refused,

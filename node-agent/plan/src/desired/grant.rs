@@ -54,6 +54,12 @@ impl NameRules {
         found
     }
 
+    /// The rules that allow any name, in their order.
+    #[must_use]
+    pub fn rules(&self) -> &[NamedRule] {
+        &self.rules
+    }
+
     /// The rules that allow a name, which is in canonical form. A name with an escape (RFC 1035, section 5.1) is no rule's: the
     /// dot of `x\.example` is part of a label and begins no name below `example`.
     #[must_use]

@@ -6,20 +6,20 @@ use postern_intent::body::{
     Access, AdminAction, BlockedReason, EgressPath, Rule, Scope, TermsEnforcement,
 };
 use postern_intent::{BASELINE, ExitName};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::desired::names;
 use crate::evaluate::Trace;
 use crate::ruleset::{Counter, RuleMeaning};
 
 /// Why a packet ends as it does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum Cause {
     /// A rule of an administrator names it.
     AdminRule {
         /// The tier of the rule.
-        tier: &'static str,
+        tier: RuleTier,
         /// The ClusterEgressPolicy.
         policy: String,
         /// The name of the rule; its place from 0 where it has none.
@@ -36,7 +36,7 @@ pub enum Cause {
         /// The action of the rule.
         action: Access,
         /// Whether the policy only counts what the rule refuses.
-        #[serde(skip_serializing_if = "TermsEnforcement::is_enforce")]
+        #[serde(default, skip_serializing_if = "TermsEnforcement::is_enforce")]
         enforcement: TermsEnforcement,
     },
     /// No rule of the policy names it.
@@ -46,7 +46,7 @@ pub enum Cause {
         /// The policy's default action.
         action: Access,
         /// Whether the policy only counts what it refuses.
-        #[serde(skip_serializing_if = "TermsEnforcement::is_enforce")]
+        #[serde(default, skip_serializing_if = "TermsEnforcement::is_enforce")]
         enforcement: TermsEnforcement,
     },
     /// The destination is a special-use address that the policy has no exception for.
@@ -63,12 +63,12 @@ pub enum Cause {
     ScopeBlocked {
         /// The policy, `namespace/name`.
         policy: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<BlockedReason>,
     },
     /// Nothing of the pod leaves the cluster.
     PodBlocked {
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<BlockedReason>,
     },
     /// No policy selects the pod.
@@ -111,8 +111,23 @@ pub enum Cause {
     NoRule,
 }
 
+/// The tier of an administrator's rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RuleTier {
+    /// Asked before the rules of the pod's policy.
+    Admin,
+    /// Asked for pods that no policy of a namespace selects.
+    Baseline,
+}
+
+impl fmt::Display for RuleTier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// Why a gateway does not let a packet out by an exit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExitLimit {
     /// The gateway's intent does not serve the exit.
     NotServed,
@@ -165,7 +180,7 @@ impl Explaining<'_> {
                 // What is passed on is decided by a later rule.
                 (rule.action != AdminAction::Pass).then_some(())?;
                 Cause::AdminRule {
-                    tier: "Admin",
+                    tier: RuleTier::Admin,
                     policy: policy.name.clone(),
                     rule: rule.name.clone(),
                     action: rule.action,
@@ -259,7 +274,7 @@ impl Explaining<'_> {
 fn baseline_rule(rule: &Rule) -> Option<Cause> {
     let (policy, name) = rule.name.split_once('/')?;
     Some(Cause::AdminRule {
-        tier: "Baseline",
+        tier: RuleTier::Baseline,
         policy: policy.to_owned(),
         rule: name.to_owned(),
         action: match rule.action {

@@ -1,7 +1,7 @@
 //! What becomes of a packet on one node.
 
 use postern_intent::{Address, ExitName, IfName, NodeName};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::cause::Cause;
 use super::names::NameAnswer;
@@ -21,11 +21,11 @@ pub struct NodeLeg {
 }
 
 /// A rule of `table inet postern` with its place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NftRule {
     pub chain: String,
     /// The rule, from 0; none: the chain's policy.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<usize>,
     /// The rule in nft's language.
     pub text: String,

@@ -5,18 +5,18 @@ use std::net::SocketAddr;
 
 use postern_intent::body::TermsDnsMode;
 use postern_intent::{Address, ExitName};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::desired::{AskedResolver, DnsPlan, Lease, NotAsked};
 
 /// What becomes of a question for a name that is not the cluster's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum NameAnswer {
     /// It is asked by the exit.
     Asked {
         /// None: by the uplink of the pod's node.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         exit: Option<ExitName>,
         /// The resolvers, in order; none: those of the node's settings.
         resolvers: Vec<SocketAddr>,
@@ -24,7 +24,7 @@ pub enum NameAnswer {
     /// It is asked by the exit if a rule allows the name, and refused else.
     Filtered {
         /// As for [`Asked`](Self::Asked).
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         exit: Option<ExitName>,
         /// As for [`Asked`](Self::Asked).
         resolvers: Vec<SocketAddr>,

@@ -1,79 +1,52 @@
-//! A node of which only its body is known, and the way of a packet through it.
+//! A node, and the way of a packet through it.
 //!
-//! What an agent reads from its host is not known here. It is assumed: the default settings, [`HostFacts::assumed`], and for the
-//! pod whose packet it is a binding as its Pod object says, behind the bridge `cni0`. No routing table of the node is known
-//! either: what no rule of ours routes leaves by the default route, but for the node's own addresses and those of its pods.
+//! Of a node of which only its body is known, what an agent reads from its host is assumed: the default settings,
+//! [`HostFacts::assumed`], and for the pod whose packet it is a binding as its Pod object says, behind the bridge `cni0`. An agent
+//! gives what it has in force instead. No routing table of the node is known to either: what no rule of ours routes leaves by the
+//! default route, but for the node's own addresses and those of its pods.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
-use postern_intent::body::{BlockedReason, Body, RuleProtocol, Scope, ServedExit, TermsDnsMode};
-use postern_intent::{Address, ExitName, NamePattern, Namespace, PodName, Uid};
+use postern_intent::body::{BlockedReason, Body, Scope, ServedExit, TermsDnsMode};
+use postern_intent::{Address, ExitName, NamePattern};
 
 use super::cause::{Cause, ExitLimit, Explaining};
+use super::first_packet::{BoundPod, FirstPacket};
 use super::leg::{LegEnd, NodeLeg, TunnelEntry};
 use super::names::NameAnswer;
-use crate::binding::{Binding, Bindings};
+use crate::binding::Bindings;
 use crate::desired::{
     AddressClass, AskedResolver, DEFAULT_ROUTE, Desired, HostFacts, Lease, PlanInputs,
 };
-use crate::evaluate::{
-    Evaluator, Grants, Hop, Packet, Passage, PathEnd, SourceRewrite, Trace, Transport,
-};
+use crate::evaluate::{Evaluator, Grants, Hop, Packet, Passage, PathEnd, SourceRewrite, Trace};
 use crate::host::{Family, RouteKind, RuleSelector};
 use crate::ruleset::{Hook, RuleMeaning};
 use crate::settings::{NodeSettings, POD_LINKS};
 
-/// The pod whose packet is explained, as its Pod object has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BoundPod {
-    pub namespace: Namespace,
-    pub name: PodName,
-    pub uid: Uid,
-    pub addresses: BTreeSet<Address>,
-}
-
-/// The first packet of a new connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FirstPacket {
-    /// Where it comes from.
-    pub source: Address,
-    /// Where it goes to, as the pod wrote it.
-    pub destination: Address,
-    pub protocol: RuleProtocol,
-    /// The destination port; ICMP has none.
-    pub port: u16,
-}
-
-/// An ephemeral port: no rule looks at it.
-const SOURCE_PORT: u16 = 49_152;
-
-impl FirstPacket {
-    fn packet(&self) -> Packet {
-        let (sport, dport) = (SOURCE_PORT, self.port);
-        let transport = match self.protocol {
-            RuleProtocol::Tcp => Transport::Tcp {
-                sport,
-                dport,
-                syn: true,
-            },
-            RuleProtocol::Udp => Transport::Udp { sport, dport },
-            RuleProtocol::Sctp => Transport::Sctp { dport },
-            RuleProtocol::Icmp => Transport::Icmp("echo-request"),
-        };
-        Packet::new(self.source, self.destination, transport)
-    }
-}
-
-/// A node of which only its body is known.
+/// A node of which its body is known.
 #[derive(Debug, Clone)]
 pub struct NodeModel<'a> {
     body: &'a Body,
-    facts: HostFacts,
-    desired: Desired,
+    facts: Cow<'a, HostFacts>,
+    desired: Cow<'a, Desired>,
     lease: Lease,
     grants: Grants,
+    /// The layer-3 device behind which the pods are.
+    pod_link: String,
+}
+
+/// What an agent has in force, as it was read back.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeInForce<'a> {
+    pub body: &'a Body,
+    /// What the host looks like by that body.
+    pub desired: &'a Desired,
+    pub facts: &'a HostFacts,
+    /// Whether the kernel holds the lease.
+    pub lease: Lease,
 }
 
 impl<'a> NodeModel<'a> {
@@ -81,7 +54,7 @@ impl<'a> NodeModel<'a> {
     #[must_use]
     pub fn new(body: &'a Body, pod: Option<&BoundPod>, now: Timestamp) -> Self {
         let mut bindings = Bindings::default();
-        if let Some(binding) = pod.and_then(binding) {
+        if let Some(binding) = pod.and_then(BoundPod::assumed_binding) {
             bindings.add(binding);
         }
         let facts = HostFacts::assumed();
@@ -93,13 +66,28 @@ impl<'a> NodeModel<'a> {
         });
         Self {
             body,
-            facts,
-            desired,
+            facts: Cow::Owned(facts),
+            desired: Cow::Owned(desired),
             lease: match now < body.not_after {
                 true => Lease::Runs,
                 false => Lease::RanOut,
             },
             grants: Grants::new(),
+            pod_link: POD_LINKS[0].to_owned(),
+        }
+    }
+
+    /// The node with what its agent has in force, for a pod behind this device, with addresses that the kernel holds in sets of
+    /// granted ones.
+    #[must_use]
+    pub fn in_force(node: NodeInForce<'a>, pod_link: &str, grants: Grants) -> Self {
+        Self {
+            body: node.body,
+            facts: Cow::Borrowed(node.facts),
+            desired: Cow::Borrowed(node.desired),
+            lease: node.lease,
+            grants,
+            pod_link: pod_link.to_owned(),
         }
     }
 
@@ -174,7 +162,7 @@ impl<'a> NodeModel<'a> {
     #[must_use]
     pub fn from_pod(&self, first: &FirstPacket) -> NodeLeg {
         let mut packet = first.packet();
-        POD_LINKS[0].clone_into(&mut packet.iif);
+        packet.iif.clone_from(&self.pod_link);
         let scope = self.scope(&first.source);
         let served = scope.and_then(|scope| self.served(scope.local_exit()?));
         let passage = self.passage(&packet, served);
@@ -342,7 +330,7 @@ impl<'a> NodeModel<'a> {
                 .iter()
                 .any(|range| range.contains(&packet.destination));
         Hop::Interface(match is_pod {
-            true => POD_LINKS[0].to_owned(),
+            true => self.pod_link.clone(),
             false => self.uplink(served),
         })
     }
@@ -422,20 +410,6 @@ impl<'a> NodeModel<'a> {
             ranges.any(|range| range.contains(source))
         })
     }
-}
-
-fn binding(pod: &BoundPod) -> Option<Binding> {
-    Some(Binding {
-        namespace: pod.namespace.clone(),
-        name: pod.name.clone(),
-        uid: pod.uid.clone(),
-        container_id: pod.uid.to_string(),
-        ifname: "eth0".to_owned(),
-        addresses: pod.addresses.clone(),
-        host_interface: "veth-pod".parse().ok()?,
-        mac: None,
-        pod_link: POD_LINKS[0].parse().ok()?,
-    })
 }
 
 /// Whether the packet goes on inside the cluster: also that of a pod that no policy selects, whose scope is not asked.

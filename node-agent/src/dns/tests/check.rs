@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use postern_control::dns_check::{DnsCheck, DnsCheckReport, DnsVerdict};
 use postern_intent::body::TermsDnsMode;
 use postern_plan::desired::dns::DnsEntry;
 use tokio::sync::oneshot;
 
-use super::super::{DnsCheck, DnsCheckError, DnsCheckReport, DnsVerdict, QuestionOutcome};
+use super::super::{DnsCheckError, QuestionOutcome};
 use super::namespace::{alone, full_name};
 use super::world::{World, entry};
 

@@ -76,7 +76,7 @@ impl DnsNode for TestNode {
         self.0.lock().unwrap().asked
     }
 
-    async fn grant(&self, grants: Vec<Grant>) -> Result<(), GrantError> {
+    async fn grant(&self, _: &str, grants: Vec<Grant>) -> Result<(), GrantError> {
         let mut facts = self.0.lock().unwrap();
         facts.granted.extend(grants);
         match facts.kernel {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Resource};
-use postern_crds::{EgressPolicy, ExitNode, NodeIntent, NodeReport};
+use postern_crds::{ClusterEgressPolicy, EgressPolicy, ExitNode, NodeIntent, NodeReport};
 use serde::de::DeserializeOwned;
 
 use super::ask::ask;
@@ -54,12 +54,18 @@ pub(super) async fn follow(
 async fn all_changes(
     seat: &NamespaceClient,
 ) -> Result<SelectAll<BoxStream<'static, ()>>, ClusterError> {
-    Ok(select_all([
+    let mut all = vec![
         changes::<EgressPolicy>(seat).await?,
         changes::<ExitNode>(seat).await?,
         changes::<NodeIntent>(seat).await?,
         changes::<NodeReport>(seat).await?,
-    ]))
+    ];
+    match changes::<ClusterEgressPolicy>(seat).await {
+        // The definitions are older than the kind.
+        Err(error) if error.code() == Some(404) => {}
+        tiers => all.push(tiers?),
+    }
+    Ok(select_all(all))
 }
 
 /// What a watch of a kind brings. Only metadata: which object changed is not asked, and an intent is a megabyte.

@@ -2,21 +2,17 @@
 //! person may read. Pure.
 //!
 //! The order of policies is the compiler's own; which exit is in use, and whether nodes carry it, is what the operator
-//! wrote into the statuses. A packet is judged by the planner's own ruleset, from the documents that agents act on.
+//! wrote into the statuses. A packet is judged by `postern_control::explained`, from the documents that agents act on.
 
 mod documents;
 mod exits;
-mod judging;
-mod packet;
 mod pod;
 mod policy;
 mod question;
-mod sentence;
 
 pub use documents::body;
 pub use exits::NamedExit;
-pub use packet::{ExplainedPacket, JudgingNode, PacketResult, ShownPacket};
 pub use pod::ExplainedPod;
 pub(crate) use pod::considered_table;
 pub use policy::ExplainedPolicy;
-pub use question::{PacketError, PacketQuestion, PacketTarget};
+pub use question::{PacketError, packet_question};

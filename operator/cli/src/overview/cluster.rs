@@ -10,15 +10,19 @@ use super::exits::ExitLine;
 use super::nodes::NodeLine;
 use super::paths::PathLine;
 use super::policies::PolicyLine;
+use super::tiers::TierLine;
 use crate::approval::held_table;
 use crate::cluster::ClusterObjects;
 use crate::output::{TableOutput, table};
 
 /// How things stand in a cluster.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ClusterOverview {
     /// Policies, by namespace and name.
     pub policies: Vec<PolicyLine>,
+    /// Rules of administrators, in the order in which they are asked.
+    pub cluster_policies: Vec<TierLine>,
     pub exits: Vec<ExitLine>,
     pub nodes: Vec<NodeLine>,
     /// Ways out of each node, by node and exit.
@@ -37,6 +41,7 @@ impl ClusterOverview {
         exits.sort_by(|a, b| a.name.cmp(&b.name));
         Self {
             policies,
+            cluster_policies: TierLine::all(&objects.cluster_policies),
             exits,
             nodes: NodeLine::all(objects, now),
             paths: PathLine::all(&objects.reports),
@@ -58,7 +63,9 @@ impl ClusterOverview {
         let policies = self.policies.iter().map(|line| line.finding.as_ref());
         let exits = self.exits.iter().map(|line| line.finding.as_ref());
         let nodes = self.nodes.iter().map(|line| line.finding.as_ref());
-        policies.chain(exits).chain(nodes).flatten()
+        let tiers = self.cluster_policies.iter();
+        let tiers = tiers.map(|line| line.finding.as_ref());
+        policies.chain(tiers).chain(exits).chain(nodes).flatten()
     }
 }
 
@@ -92,6 +99,13 @@ fn section<L>(
 
 impl TableOutput for ClusterOverview {
     fn table(&self) -> String {
+        let tiers = section(
+            &TierLine::HEADER,
+            &self.cluster_policies,
+            TierLine::row,
+            |line| line.finding.is_none(),
+            "there are no rules of administrators",
+        );
         [
             section(
                 &PolicyLine::HEADER,
@@ -100,6 +114,7 @@ impl TableOutput for ClusterOverview {
                 |line| line.finding.is_none(),
                 "there is no policy",
             ),
+            tiers,
             section(
                 &ExitLine::HEADER,
                 &self.exits,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
+use postern_control::ControlError;
 use thiserror::Error;
 
 use crate::cluster::ClusterError;
@@ -65,6 +66,9 @@ pub enum VerbError {
     /// A packet cannot be judged.
     #[error("what becomes of the packet cannot be said")]
     Packet(#[source] PacketError),
+    /// The agent of this node gives no answer.
+    #[error("the agent of this node gives no answer")]
+    Agent(#[source] ControlError),
     /// The pod has no node.
     #[error("pod {pod} is bound to no node yet, or has finished: it sends no packet")]
     NotBound { pod: String },

@@ -8,6 +8,7 @@ use postern_compile::explain::{Explanation, explain};
 use postern_compile::snapshot::SnapshotPod;
 use postern_compile::verdict::Verdict;
 use postern_compile::{Compilation, NodeOutcome, Snapshot, compile, intake};
+use postern_control::explained::{ExplainedPacket, NodeExplanation};
 use postern_intent::{NodeDocument, NodeName};
 
 use super::inputs::InputArguments;
@@ -27,7 +28,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum ExplainSubject {
     /// Which policy decides about a pod, and where the pod leaves; with --to, what becomes of one packet. Without --manifests a cluster is asked, with your own
-    /// rights.
+    /// rights, and with --run-dir the agent of the node that this runs on.
     Pod(PodArguments),
     /// What became of a policy. Without --manifests a cluster is asked, with your own rights.
     Policy(NamedArguments),
@@ -55,6 +56,12 @@ struct NamedArguments {
 
 pub(super) fn run(arguments: &Arguments, format: Format) -> Result<VerbAnswer, VerbError> {
     match &arguments.what {
+        ExplainSubject::Pod(PodArguments { named, packet })
+            if let (Some(run_dir), Some(target)) = (packet.run_dir(), packet.target()) =>
+        {
+            let explained = packet::of_node(run_dir, named.parts()?, target)?;
+            VerbAnswer::of(&explained, format)
+        }
         ExplainSubject::Pod(PodArguments { named, packet }) if named.inputs.are_files() => {
             let (inputs, compilation) = named.compile()?;
             let pod = named.pod_among(&inputs)?;
@@ -169,6 +176,26 @@ impl TableOutput for Explanation {
             "Pod {} on node {}: {}\n\n{policies}",
             self.pod, self.node, self.summary
         )
+    }
+}
+
+impl TableOutput for ExplainedPacket {
+    fn table(&self) -> String {
+        self.to_string()
+    }
+
+    fn is_well(&self) -> bool {
+        Self::is_well(self)
+    }
+}
+
+impl TableOutput for NodeExplanation {
+    fn table(&self) -> String {
+        self.to_string()
+    }
+
+    fn is_well(&self) -> bool {
+        Self::is_well(self)
     }
 }
 

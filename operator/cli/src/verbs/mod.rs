@@ -5,6 +5,7 @@ mod approve;
 mod bodies;
 mod compile;
 mod completion;
+mod dns;
 mod doctor;
 mod error;
 mod exit;
@@ -65,6 +66,8 @@ enum Verb {
     Install(install::Arguments),
     /// Take Postern out of a cluster, in the order that opens nothing before it is released.
     Uninstall(uninstall::Arguments),
+    /// Measure names on the node that this runs on.
+    Dns(dns::Arguments),
     /// Draw which traffic goes where: policies, exits, gateways, uplinks, client nodes.
     Graph(graph::Arguments),
     /// Print the completion of a shell.
@@ -94,6 +97,7 @@ impl Cli {
             Verb::Approve(arguments) => approve::run(arguments, self.output),
             Verb::Install(arguments) => install::run(arguments, self.output),
             Verb::Uninstall(arguments) => uninstall::run(arguments, self.output),
+            Verb::Dns(arguments) => dns::run(arguments, self.output),
             Verb::Graph(arguments) => graph::run(arguments, self.output),
             Verb::Completion(arguments) => Ok(completion::run(arguments, Self::command())),
             Verb::Man(arguments) => man::run(arguments, Self::command()),

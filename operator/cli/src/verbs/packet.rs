@@ -2,21 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, ValueEnum};
 use jiff::Timestamp;
 use postern_compile::intake::name;
 use postern_compile::snapshot::SnapshotPod;
 use postern_compile::{Compilation, NodeOutcome, Snapshot};
+use postern_control::explained::{
+    AskedDestination, ExplainedPacket, NodeExplanation, PacketTarget,
+};
+use postern_control::{ControlRequest, ExplainRequest, ask_for};
 use postern_crds::NodeIntent;
 use postern_crds::names::CLUSTER_INTENT;
 use postern_intent::body::RuleProtocol;
-use postern_intent::{Address, Body, NamePattern, NodeName};
+use postern_intent::{Body, NamePattern, NodeName};
 
 use super::VerbError;
 use super::bodies::{UNPROVED, coming, coming_cluster};
 use crate::cluster::{ClusterConnection, ReadResult};
-use crate::explained::{ExplainedPacket, PacketError, PacketQuestion, PacketTarget, body};
+use crate::explained::{PacketError, body, packet_question};
 
 /// One packet of the pod.
 #[derive(Debug, Args)]
@@ -35,6 +40,15 @@ pub(super) struct PacketArguments {
     /// What the packet carries [default: TCP]
     #[arg(long, group = "transport", requires = "to", value_enum)]
     protocol: Option<PacketProtocol>,
+    /// Ask the agent of this node, which runs the pod, by its socket in this folder (/run/postern): what it has in force, what names
+    /// granted and until when, and what rules counted.
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "to",
+        conflicts_with_all = ["answered_for", "manifests", "asked-cluster"]
+    )]
+    run_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -46,46 +60,30 @@ enum PacketProtocol {
     Icmp,
 }
 
-#[derive(Debug, Clone)]
-enum AskedDestination {
-    Address(Address),
-    Name(NamePattern),
-}
-
 impl PacketArguments {
     /// Where the packet goes to, if one is asked about.
     pub(super) fn target(&self) -> Option<PacketTarget> {
-        let (address, name) = match self.to.clone()? {
-            AskedDestination::Address(address) => (Some(address), self.answered_for.clone()),
-            AskedDestination::Name(name) => (None, Some(name)),
-        };
         let protocol = match self.protocol {
             None | Some(PacketProtocol::Tcp) => RuleProtocol::Tcp,
             Some(PacketProtocol::Udp) => RuleProtocol::Udp,
             Some(PacketProtocol::Sctp) => RuleProtocol::Sctp,
             Some(PacketProtocol::Icmp) => RuleProtocol::Icmp,
         };
+        let target = self.to.clone()?.target(protocol, self.port);
         Some(PacketTarget {
-            address,
-            protocol,
-            port: self.port.map(NonZeroU16::get),
-            name,
+            name: target.name.or_else(|| self.answered_for.clone()),
+            ..target
         })
+    }
+
+    /// The folder of the socket of the agent that is asked, if one is.
+    pub(super) fn run_dir(&self) -> Option<&Path> {
+        self.run_dir.as_deref()
     }
 }
 
 fn asked(written: &str) -> Result<AskedDestination, String> {
-    // The last label of a name begins with a letter.
-    let last = written.rsplit('.').next().unwrap_or_default();
-    let is_address =
-        written.contains(':') || last.starts_with(|first: char| first.is_ascii_digit());
-    match is_address {
-        true => written
-            .parse()
-            .map(AskedDestination::Address)
-            .map_err(|error: std::net::AddrParseError| error.to_string()),
-        false => asked_name(written).map(AskedDestination::Name),
-    }
+    AskedDestination::read(written, asked_name)
 }
 
 /// A name that a pod asks for, in any way of writing it.
@@ -97,6 +95,21 @@ fn asked_name(written: &str) -> Result<NamePattern, String> {
     }
 }
 
+/// By what the node has in force, which this runs on.
+pub(super) fn of_node(
+    run_dir: &Path,
+    (namespace, pod): (&str, &str),
+    target: PacketTarget,
+) -> Result<NodeExplanation, VerbError> {
+    let unreadable = |_| VerbError::Name(format!("{namespace}/{pod}"));
+    let request = ExplainRequest {
+        namespace: namespace.parse().map_err(unreadable)?,
+        pod: pod.parse().map_err(unreadable)?,
+        target,
+    };
+    ask_for(run_dir, &ControlRequest::Explain(request)).map_err(VerbError::Agent)
+}
+
 /// By what nodes have once a compile is published.
 pub(super) fn of_files(
     snapshot: &Snapshot,
@@ -104,7 +117,7 @@ pub(super) fn of_files(
     pod: &SnapshotPod,
     target: &PacketTarget,
 ) -> Result<ExplainedPacket, VerbError> {
-    let question = PacketQuestion::new(pod, target)?;
+    let question = packet_question(pod, target)?;
     let cluster = coming_cluster(snapshot, compilation);
     let body = |node: &NodeName| {
         let outcome = compilation.nodes.get(node);
@@ -130,7 +143,7 @@ pub(super) fn of_cluster(
     target: &PacketTarget,
     now: Timestamp,
 ) -> Result<ExplainedPacket, VerbError> {
-    let question = PacketQuestion::new(pod, target)?;
+    let question = packet_question(pod, target)?;
     let mut published = IntentCache {
         cluster,
         read: BTreeMap::new(),

@@ -119,6 +119,51 @@ fn an_object_that_no_operator_has_looked_at_says_so() {
     }
 }
 
+fn administrators(name: &str, tier: &str, priority: u32, but: &[(&str, &str, &str)]) -> Value {
+    let kinds = ["Accepted", "Programmed", "FullyEnforced"];
+    json!({
+        "apiVersion": "postern.dev/v1alpha1", "kind": "ClusterEgressPolicy",
+        "metadata": {"name": name, "generation": 2},
+        "spec": {
+            "tier": tier, "priority": priority, "subject": {"namespaces": {}},
+            "rules": [{"action": "Deny", "to": [{"cidr": "198.51.100.0/24"}]}],
+        },
+        "status": {
+            "conditions": conditions(&kinds, but),
+            "pods": {"selected": 7, "governed": 4, "ungoverned": 3},
+        },
+    })
+}
+
+#[test]
+fn rules_of_administrators_are_listed_in_the_order_in_which_they_are_asked_with_whom_they_miss() {
+    let mut objects = good();
+    let ungoverned = [("FullyEnforced", "False", "Ungoverned")];
+    objects.cluster_policies = vec![
+        object(administrators("default", "Baseline", 1, &[])),
+        object(administrators("late", "Admin", 20, &[])),
+        object(administrators("early", "Admin", 10, &ungoverned)),
+        Err(UnreadableObject {
+            namespace: None,
+            name: "strange".to_owned(),
+            why: "no tier".to_owned(),
+        }),
+    ];
+    assert_eq!(reasons(&objects), ["Invalid", "Ungoverned"]);
+    let overview = ClusterOverview::of(&objects, now());
+    let said = serde_json::to_value(&overview).expect("JSON");
+    let lines = said["clusterPolicies"].as_array().expect("lines");
+    let names: Vec<&Value> = lines.iter().map(|line| &line["name"]).collect();
+    assert_eq!(names, ["strange", "early", "late", "default"]);
+    assert_eq!(lines[1]["pods"]["ungoverned"], 3);
+    let table = overview.table();
+    let line = table.lines().find(|line| line.contains("early"));
+    let words: Vec<&str> = line.expect("a line").split_whitespace().collect();
+    let wanted = ["Admin", "10", "early", "7", "4", "3", "0", "True", "True"];
+    assert_eq!(words[..9], wanted, "{table}");
+    assert!(words[9].starts_with("Ungoverned"), "{table}");
+}
+
 #[test]
 fn where_everything_is_as_asked_for_nothing_is_found() {
     let objects = good();

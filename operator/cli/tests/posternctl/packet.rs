@@ -130,7 +130,7 @@ fn a_packet_that_a_rule_allows_leaves_by_the_exit_with_the_source_of_its_gateway
     }
     let shown = text(&asked(&lab, "both", "203.0.113.5 --port 8080", &[]));
     for words in [
-        "TCP from pod crawlers/both (10.244.2.8) on node worker to 203.0.113.5 port 8080: it leaves by exit eu through \
+        "TCP from pod crawlers/both (10.244.2.8) on node worker to 203.0.113.5 port 8080: allowed, it leaves by exit eu through \
          gateway gw with source 198.51.100.10: rule web of policy crawlers/crawler says Allow",
         "tcp dport { 8000-8999 }",
         "serve_eu_",

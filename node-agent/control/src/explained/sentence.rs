@@ -31,11 +31,16 @@ pub(super) fn summary(explained: &ExplainedPacket, end: &LegEnd) -> String {
                 "it leaves by exit {}, which ends outside of the cluster: {why}",
                 entry.exit
             ),
-            Some(gateway) => format!(
-                "it goes into the tunnel of exit {}: {why}. What gateway {gateway} does with it is not known: {}",
-                entry.exit,
-                explained.gateway_error.as_deref().unwrap_or_default()
-            ),
+            Some(gateway) => match &explained.gateway_error {
+                Some(error) => format!(
+                    "it goes into the tunnel of exit {}: {why}. What gateway {gateway} does with it is not known: {error}",
+                    entry.exit
+                ),
+                None => format!(
+                    "it goes into the tunnel of exit {} to gateway {gateway}, which judges it too: {why}",
+                    entry.exit
+                ),
+            },
         },
         LegEnd::Uplink => format!(
             "it leaves by the uplink of its node, with the source that the node gives it: {why}"
@@ -157,6 +162,22 @@ pub(super) fn assumed(question: &PacketQuestion, body: &Body, leg: &NodeLeg) -> 
             "the intent does not list the pod, and the pod was not guarded before".to_owned(),
         );
     }
+    assumed
+}
+
+/// What the answer of the node itself takes for granted.
+pub(super) fn assumed_by_node(question: &PacketQuestion, body: &Body, end: &LegEnd) -> Vec<String> {
+    let mut assumed = vec![
+        "it is the first packet of a new connection, no limit of the policy is used up, and no other program drops or translates it"
+            .to_owned(),
+    ];
+    if let Some(name) = &question.name {
+        assumed.push(format!(
+            "the pod asks for {name}, and the answer brings {}, which stands for any that no rule names by a cidr",
+            question.packet.destination
+        ));
+    }
+    assumed.extend(translated(question, body, end));
     assumed
 }
 

@@ -1,13 +1,15 @@
-//! The command line's end of the socket.
+//! The command line's end of the agent's socket.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::protocol::{ControlAnswer, ControlRequest};
+use crate::dns_check::{DnsCheck, DnsVerdict};
+use crate::protocol::{ControlAnswer, ControlRequest};
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -23,6 +25,9 @@ pub enum ControlError {
     /// The answer is not understood.
     #[error("the agent's answer is not understood")]
     Answer(#[source] serde_json::Error),
+    /// The agent does not do it.
+    #[error("the agent refuses, {reason}: {message}")]
+    Refused { reason: String, message: String },
 }
 
 /// Asks one question.
@@ -46,4 +51,35 @@ pub fn ask(run_dir: &Path, question: &ControlRequest) -> Result<ControlAnswer, C
         .read_line(&mut answer)
         .map_err(ControlError::Broken)?;
     serde_json::from_str(&answer).map_err(ControlError::Answer)
+}
+
+/// Asks for something that is in the answer.
+///
+/// # Errors
+/// [`ControlError`].
+pub fn ask_for<T: DeserializeOwned>(
+    run_dir: &Path,
+    question: &ControlRequest,
+) -> Result<T, ControlError> {
+    let answer = ask(run_dir, question)?;
+    if !answer.ok {
+        return Err(ControlError::Refused {
+            reason: answer.reason.unwrap_or_default(),
+            message: answer.message.unwrap_or_default(),
+        });
+    }
+    serde_json::from_value(answer.status.unwrap_or_default()).map_err(ControlError::Answer)
+}
+
+/// Measures what the DNS filter costs, by the agent of this node.
+///
+/// # Errors
+/// [`ControlError`].
+pub fn measure_dns(
+    run_dir: &Path,
+    check: DnsCheck,
+    bound: Duration,
+) -> Result<DnsVerdict, ControlError> {
+    let report = ask_for(run_dir, &ControlRequest::DnsCheck(check))?;
+    Ok(DnsVerdict::of(report, bound))
 }

@@ -1,8 +1,10 @@
-//! What may be asked besides what the plugin asks.
+//! What may be asked besides what the plugin asks: one line of JSON each way.
 
+use postern_intent::{Namespace, PodName};
 use serde::{Deserialize, Serialize};
 
-use crate::dns::DnsCheck;
+use crate::dns_check::DnsCheck;
+use crate::explained::PacketTarget;
 
 /// A question to the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +22,16 @@ pub enum ControlRequest {
     TrustKeys { reason: String },
     /// Measure what the forwarder adds to the time of its resolvers. Root only: it asks names as a pod, and grants as for the pod.
     DnsCheck(DnsCheck),
+    /// What becomes of the first packet of a connection, by what is in force.
+    Explain(ExplainRequest),
+}
+
+/// Whose packet goes where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainRequest {
+    pub namespace: Namespace,
+    pub pod: PodName,
+    pub target: PacketTarget,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +57,18 @@ impl ControlAnswer {
             reason: None,
             message: None,
             status: None,
+        }
+    }
+
+    /// What was asked for. A value that cannot be written is refused.
+    #[must_use]
+    pub fn found<T: Serialize>(found: &T) -> Self {
+        match serde_json::to_value(found) {
+            Ok(status) => Self {
+                status: Some(status),
+                ..Self::done()
+            },
+            Err(error) => Self::refused("NotWritten", error.to_string()),
         }
     }
 

@@ -1,40 +1,44 @@
 //! What becomes of one packet of a pod, and which rule decides, as it is shown.
 
+use std::fmt;
+
 use postern_intent::body::RuleProtocol;
 use postern_intent::{Address, Body, ExitName, NodeName};
 use postern_plan::explain::{Cause, LegEnd, NameAnswer, NftRule, NodeLeg};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::question::PacketQuestion;
-use crate::output::{TableOutput, table};
+use crate::text::table;
 
 /// What becomes of one packet of a pod.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedPacket {
     pub pod: String,
     /// The node of the pod.
     pub node: NodeName,
     pub packet: ShownPacket,
+    /// Whether the nodes that judge it let it through.
+    pub verdict: PacketVerdict,
     /// What becomes of it.
     pub result: PacketResult,
     /// The exit that it leaves by, or whose tunnel it enters.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<ExitName>,
     /// The gateway of that exit.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<NodeName>,
     /// Its source when it leaves; none: it does not leave, or the interface gives it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Address>,
     /// Why; none: no node judges it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     /// What the forwarder does with a query for a name outside of the cluster.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<NameAnswer>,
     /// The reason why the gateway's decision is not known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway_error: Option<String>,
     /// The answer in one sentence.
     pub summary: String,
@@ -45,7 +49,7 @@ pub struct ExplainedPacket {
 }
 
 /// The packet of the question.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ShownPacket {
     /// Where it comes from.
@@ -53,15 +57,17 @@ pub struct ShownPacket {
     /// Where it goes to.
     pub destination: Address,
     pub protocol: RuleProtocol,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
 }
 
 /// What becomes of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PacketResult {
     /// It leaves the cluster by an exit.
     LeavesByExit,
+    /// It enters the tunnel of an exit, whose gateway judges it too.
+    EntersTunnel,
     /// It leaves the cluster by the uplink of the pod's node.
     LeavesByUplink,
     /// It stays in the cluster.
@@ -80,8 +86,33 @@ pub enum PacketResult {
     NotKnown,
 }
 
+/// Whether a packet is let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PacketVerdict {
+    Allowed,
+    Denied,
+    /// It depends on what is not known here.
+    NotKnown,
+}
+
+impl From<PacketResult> for PacketVerdict {
+    fn from(result: PacketResult) -> Self {
+        match result {
+            PacketResult::LeavesByExit
+            | PacketResult::EntersTunnel
+            | PacketResult::LeavesByUplink
+            | PacketResult::StaysInCluster
+            | PacketResult::StaysInPod
+            | PacketResult::ReachesNode
+            | PacketResult::AsksForwarder => Self::Allowed,
+            PacketResult::Refused | PacketResult::Dropped => Self::Denied,
+            PacketResult::NotKnown => Self::NotKnown,
+        }
+    }
+}
+
 /// One node that judges the packet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JudgingNode {
     pub node: NodeName,
@@ -92,7 +123,7 @@ pub struct JudgingNode {
     /// Why the packet ends there as it does.
     pub cause: Cause,
     /// The rule of `table inet postern` that says so.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deciding: Option<NftRule>,
     /// Every rule of that table that decided or changed something, in order.
     pub rules: Vec<NftRule>,
@@ -110,6 +141,7 @@ impl ExplainedPacket {
                 protocol: packet.protocol,
                 port: (packet.protocol != RuleProtocol::Icmp).then_some(packet.port),
             },
+            verdict: PacketVerdict::NotKnown,
             result: PacketResult::NotKnown,
             exit: None,
             gateway: None,
@@ -123,8 +155,25 @@ impl ExplainedPacket {
         }
     }
 
+    /// The answer about a packet that never leaves its pod; none: a node judges it.
+    pub(super) fn staying(question: &PacketQuestion) -> Option<Self> {
+        question.stays_in_the_pod().then(|| {
+            let mut explained = Self::new(question);
+            "it never leaves the pod: the address is the pod's own"
+                .clone_into(&mut explained.summary);
+            explained.end(PacketResult::StaysInPod);
+            explained
+        })
+    }
+
+    /// Sets the result, and the verdict that follows.
+    pub(super) fn end(&mut self, result: PacketResult) {
+        self.result = result;
+        self.verdict = result.into();
+    }
+
     /// Takes one more thing for granted, if a node was asked at all.
-    pub(crate) fn assume(&mut self, what: &str) {
+    pub fn assume(&mut self, what: &str) {
         if !self.nodes.is_empty() {
             self.assumed.push(what.to_owned());
         }
@@ -141,7 +190,7 @@ impl ExplainedPacket {
             rules: leg.rules.clone(),
         });
         self.cause = Some(leg.cause.clone());
-        self.result = match &leg.end {
+        let result = match &leg.end {
             LegEnd::Stays => PacketResult::StaysInCluster,
             LegEnd::Delivered => PacketResult::ReachesNode,
             LegEnd::Forwarder { names, .. } => {
@@ -159,15 +208,29 @@ impl ExplainedPacket {
                 PacketResult::LeavesByExit
             }
         };
+        self.end(result);
+    }
+
+    /// Whether it arrives, and names outside of the cluster are asked for if that is its purpose.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.verdict == PacketVerdict::Allowed
+            && !matches!(self.names, Some(NameAnswer::NotAsked { .. }))
     }
 }
 
-impl TableOutput for ExplainedPacket {
-    fn table(&self) -> String {
+impl fmt::Display for ExplainedPacket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let packet = &self.packet;
         let port = packet.port.map(|port| format!(" port {port}"));
-        let mut parts = vec![format!(
-            "{} from pod {} ({}) on node {} to {}{}: {}",
+        let verdict = match self.verdict {
+            PacketVerdict::Allowed => "allowed, ",
+            PacketVerdict::Denied => "denied, ",
+            PacketVerdict::NotKnown => "",
+        };
+        write!(
+            f,
+            "{} from pod {} ({}) on node {} to {}{}: {verdict}{}",
             packet.protocol,
             self.pod,
             packet.source,
@@ -175,27 +238,16 @@ impl TableOutput for ExplainedPacket {
             packet.destination,
             port.unwrap_or_default(),
             self.summary
-        )];
+        )?;
         if !self.nodes.is_empty() {
             let rows: Vec<_> = self.nodes.iter().map(JudgingNode::row).collect();
-            parts.push(table(
-                &["NODE", "CHAIN", "RULE", "NFT", "DECIDED BY"],
-                &rows,
-            ));
+            let nodes = table(&["NODE", "CHAIN", "RULE", "NFT", "DECIDED BY"], &rows);
+            write!(f, "\n\n{nodes}")?;
         }
         if !self.assumed.is_empty() {
-            parts.push(format!("assumed:\n{}", self.assumed.join("\n")));
+            write!(f, "\n\nassumed:\n{}", self.assumed.join("\n"))?;
         }
-        parts.join("\n\n")
-    }
-
-    /// Whether it arrives, and names outside of the cluster are asked for if that is its purpose.
-    fn is_well(&self) -> bool {
-        let is_lost = matches!(
-            self.result,
-            PacketResult::Refused | PacketResult::Dropped | PacketResult::NotKnown
-        );
-        !is_lost && !matches!(self.names, Some(NameAnswer::NotAsked { .. }))
+        Ok(())
     }
 }
 

@@ -4,12 +4,12 @@ use std::error::Error;
 
 use jiff::Timestamp;
 use postern_intent::{Address, Body, NamePattern, NodeName};
-use postern_plan::explain::{LegEnd, NodeModel, TunnelEntry};
+use postern_plan::explain::{LegEnd, NodeLeg, NodeModel, TunnelEntry};
 
 use super::packet::{ExplainedPacket, PacketResult};
 use super::question::{DestinationOrigin, PacketQuestion};
 use super::sentence;
-use crate::output::chain;
+use crate::text::chain;
 
 /// The result that follows from the name alone; none: the address of its answer decides.
 fn named(
@@ -31,6 +31,13 @@ fn named(
     })
 }
 
+/// A packet as the pod's node judged it.
+pub(super) struct JudgedLeg<'a> {
+    pub(super) question: PacketQuestion,
+    pub(super) model: NodeModel<'a>,
+    pub(super) leg: NodeLeg,
+}
+
 impl ExplainedPacket {
     /// Judges a packet at this time, by the bodies of the nodes that it passes.
     ///
@@ -41,44 +48,60 @@ impl ExplainedPacket {
         now: Timestamp,
         mut body: impl FnMut(&NodeName) -> Result<Body, E>,
     ) -> Result<Self, E> {
+        if let Some(staying) = Self::staying(question) {
+            return Ok(staying);
+        }
         let mut explained = Self::new(question);
-        if question.stays_in_the_pod() {
-            "it never leaves the pod: the address is the pod's own"
-                .clone_into(&mut explained.summary);
-            explained.result = PacketResult::StaysInPod;
-            return Ok(explained);
-        }
         let own = body(&question.node)?;
-        let mut model = NodeModel::new(&own, Some(&question.pod), now);
-        if question.origin == DestinationOrigin::StandIn
-            && let Some(name) = &question.name
-            && let Some((result, summary)) = named(&model, &question.packet.source, name)
-        {
-            explained.result = result;
-            explained.summary = summary;
-            return Ok(explained);
-        }
-        let Some(question) = &question.unnamed(&model) else {
-            "not known: rules name each address that could stand for the answer; ask with the address itself"
-                .clone_into(&mut explained.summary);
+        let model = NodeModel::new(&own, Some(&question.pod), now);
+        let Some(judged) = explained.judge(question, model) else {
             return Ok(explained);
         };
-        explained.packet.destination = question.packet.destination;
-        if let Some(name) = &question.name {
-            model = model.answered(&question.packet, name);
-        }
-        let leg = model.from_pod(&question.packet);
-        explained.pass(&leg, &own);
-        explained.assumed = sentence::assumed(question, &own, &leg);
-        explained
-            .assumed
-            .extend(sentence::granted(question, &model));
-        let end = match leg.end {
+        let JudgedLeg {
+            question,
+            model,
+            leg,
+        } = &judged;
+        explained.pass(leg, &own);
+        explained.assumed = sentence::assumed(question, &own, leg);
+        explained.assumed.extend(sentence::granted(question, model));
+        let end = match leg.end.clone() {
             LegEnd::Tunnel(entry) => explained.enter(question, now, entry, body),
             other => other,
         };
         explained.summary = sentence::summary(&explained, &end);
         Ok(explained)
+    }
+
+    /// The pod's node judges; none: the answer is there without its rules.
+    pub(super) fn judge<'a>(
+        &mut self,
+        question: &PacketQuestion,
+        mut model: NodeModel<'a>,
+    ) -> Option<JudgedLeg<'a>> {
+        if question.origin == DestinationOrigin::StandIn
+            && let Some(name) = &question.name
+            && let Some((result, summary)) = named(&model, &question.packet.source, name)
+        {
+            self.end(result);
+            self.summary = summary;
+            return None;
+        }
+        let Some(question) = question.unnamed(&model) else {
+            "not known: rules name each address that could stand for the answer; ask with the address itself"
+                .clone_into(&mut self.summary);
+            return None;
+        };
+        self.packet.destination = question.packet.destination;
+        if let Some(name) = &question.name {
+            model = model.answered(&question.packet, name);
+        }
+        let leg = model.from_pod(&question.packet);
+        Some(JudgedLeg {
+            question,
+            model,
+            leg,
+        })
     }
 
     /// The gateway judges, if it is a node and has a body. What it lets out, a rule of the pod's node has let out.
@@ -92,7 +115,7 @@ impl ExplainedPacket {
         self.exit = Some(entry.exit.clone());
         self.gateway = entry.gateways.first().cloned();
         let Some(gateway) = &self.gateway else {
-            self.result = PacketResult::LeavesByExit;
+            self.end(PacketResult::LeavesByExit);
             return LegEnd::Tunnel(entry);
         };
         let body = match body(gateway) {
