@@ -11,6 +11,7 @@ use postern_agent::records::{self, NameRecords, RecordHandle, RecordMetrics};
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_linux::{KernelChange, LinuxHost, LinuxOptions};
 use postern_plan::desired::PacketLog;
+use postern_telemetry::LogQueue;
 use tokio::sync::{mpsc, watch};
 
 /// Without the kernel's events the timer looks, which takes seconds instead of milliseconds.
@@ -53,9 +54,10 @@ pub(super) fn keep_egress(
 /// that.
 pub(super) fn keep_records(
     metrics: RecordMetrics,
+    collector: Option<LogQueue>,
     updates: mpsc::Sender<NodeUpdate>,
 ) -> (RecordHandle, NameRecords) {
-    let (handle, names, inputs) = records::ends(metrics);
+    let (handle, names, inputs) = records::ends(metrics, collector);
     let (states, mut changes) = watch::channel(PacketLog::default());
     let packets = postern_linux::read_packet_log();
     tokio::spawn(records::write_records(inputs, packets, states));
