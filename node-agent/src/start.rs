@@ -45,9 +45,9 @@ use postern_telemetry::{Health, LogError, chain};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use self::channels::{ChannelInputs, LoopChannels};
-use self::export::export_records;
 use self::kernel_tasks::{crowd, keep_egress, keep_records, kernel_events, watch_uplinks};
 
 mod channels;
@@ -125,8 +125,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     let health = serve_metrics(args, registry);
     let resolvers = own_resolvers(args);
     let (sender, updates) = mpsc::channel(4);
-    let (collector, export) = export_records(args, &metrics.records(), &mut damages);
-    let (records, names) = keep_records(metrics.records(), collector, sender.clone());
+    let (records, names, export) = keep_records(args, &metrics, sender.clone(), &mut damages);
     let (dns, counters) = serve_names(args, &host, &resolvers, &metrics, names);
     let work = serve_socket(args, &mut damages);
     let uid = node_uid(args).await.map_err(AgentError::Node)?;
@@ -183,11 +182,15 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
         check: Duration::from_secs(args.check_seconds),
     };
     let ended = run_agent(agent, found, wakers).await;
-    // The agent is gone and with it the channels, so that the tasks end once the last report is in its file and the last records are
-    // with the collector.
-    let last = futures::future::join(channels.report_file, OptionFuture::from(export));
-    drop(tokio::time::timeout(LAST_WORDS, last).await);
+    wait_for_last_words(channels.report_file, export).await;
     ended.map_err(AgentError::Run)
+}
+
+/// The agent is gone and with it the channels, so that the tasks end once the last report is in its file and the last records are with
+/// the collector.
+async fn wait_for_last_words(report_file: JoinHandle<()>, export: Option<JoinHandle<()>>) {
+    let last = futures::future::join(report_file, OptionFuture::from(export));
+    drop(tokio::time::timeout(LAST_WORDS, last).await);
 }
 
 fn linux_options(args: &RunArgs, key: &NodeKey) -> LinuxOptions {

@@ -16,6 +16,7 @@ use postern_agent::options::{Cli, Verb};
 use postern_agent::records::RecordMetrics;
 use tokio::time::Instant;
 
+use super::export::export_records;
 use super::*;
 
 /// A file for everything that a start needs, each of which can be put in a place that cannot be used.
