@@ -227,6 +227,10 @@ pub struct RunArgs {
     /// Metrics for a Prometheus of the cluster.
     #[command(flatten)]
     pub scrape: ScrapeArguments,
+    /// Collector of OpenTelemetry that gets the decisions of policies with `audit`, besides the log: OTLP over gRPC without
+    /// TLS, from the node's own network, for example http://192.0.2.1:4317; none: nothing is sent.
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
     /// Seconds between two readings of the kernel when nothing happens.
     #[arg(long, default_value_t = 3)]
     pub check_seconds: u64,
@@ -310,6 +314,13 @@ impl RunArgs {
             .then(|| Endpoint::of_node(kubeconfig))
     }
 
+    /// The collector's address. A variable that is there and empty names none, as OpenTelemetry has it.
+    #[must_use]
+    pub fn collector(&self) -> Option<&str> {
+        let address = self.otlp_endpoint.as_deref();
+        address.filter(|address| !address.is_empty())
+    }
+
     /// The node's own settings.
     #[must_use]
     pub fn settings(&self) -> NodeSettings {
@@ -378,5 +389,17 @@ mod tests {
         let words = "--intents=/i --report=/o --node-uid=u --trust-key=/k";
         let args = parsed(words).unwrap();
         assert_eq!((args.inbox(), args.endpoint()), (PathBuf::from("/i"), None));
+    }
+
+    #[test]
+    fn decisions_are_sent_to_nobody_unless_a_collector_is_named() {
+        let collector = |words: &str| {
+            let args = parsed(&format!("--kubernetes --trust-dir=/t {words}")).unwrap();
+            args.collector().map(ToOwned::to_owned)
+        };
+        assert_eq!(collector(""), None);
+        assert_eq!(collector("--otlp-endpoint="), None);
+        let named = collector("--otlp-endpoint=http://192.0.2.1:4317");
+        assert_eq!(named.as_deref(), Some("http://192.0.2.1:4317"));
     }
 }

@@ -1,6 +1,8 @@
-//! Decisions of policies with `audit`, written to the process log as one JSON object each, with the target `postern::decision`.
+//! Decisions of policies with `audit`, written to the process log as one JSON object each, with the target `postern::decision`, and
+//! put into the queue of a collector where one is named.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use postern_agent_core::records::{
@@ -9,6 +11,7 @@ use postern_agent_core::records::{
 };
 use postern_linux::PacketLogEvent;
 use postern_plan::desired::PacketLog;
+use postern_telemetry::{ExportMetrics, LogQueue};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -16,6 +19,10 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 
 use crate::latest::send_other;
+
+use self::entry::log_entry;
+
+mod entry;
 
 /// Decisions about names that may wait for their turn.
 const WAITING: usize = 1024;
@@ -37,11 +44,15 @@ pub struct RecordInputs {
     table: watch::Receiver<RecordTable>,
     names: mpsc::Receiver<NameDecision>,
     metrics: RecordMetrics,
+    collector: Option<LogQueue>,
 }
 
-/// The three ends.
+/// The three ends. A collector gets each record that is written.
 #[must_use]
-pub fn ends(metrics: RecordMetrics) -> (RecordHandle, NameRecords, RecordInputs) {
+pub fn ends(
+    metrics: RecordMetrics,
+    collector: Option<LogQueue>,
+) -> (RecordHandle, NameRecords, RecordInputs) {
     let (table, table_reader) = watch::channel(RecordTable::default());
     let (decisions, names) = mpsc::channel(WAITING);
     let sender = NameRecords {
@@ -52,6 +63,7 @@ pub fn ends(metrics: RecordMetrics) -> (RecordHandle, NameRecords, RecordInputs)
         table: table_reader,
         names,
         metrics,
+        collector,
     };
     (RecordHandle(table), sender, inputs)
 }
@@ -106,6 +118,7 @@ impl RecordLoss {
 pub struct RecordMetrics {
     written: Family<RecordLabel, Counter>,
     lost: Family<RecordLabel, Counter>,
+    pub export: ExportMetrics,
 }
 
 impl Default for RecordMetrics {
@@ -114,6 +127,7 @@ impl Default for RecordMetrics {
         let metrics = Self {
             written: Family::default(),
             lost: Family::default(),
+            export: ExportMetrics::default(),
         };
         for verdict in [
             RecordVerdict::Allowed,
@@ -140,6 +154,16 @@ impl RecordMetrics {
             "lost_decision_records",
             "Decisions of policies with audit that were not recorded, by reason",
             self.lost.clone(),
+        );
+        registry.register(
+            "exported_decision_records",
+            "Records that the collector of --otlp-endpoint took",
+            self.export.exported.clone(),
+        );
+        registry.register(
+            "unexported_decision_records",
+            "Records that are in the log and that the collector did not get, by reason",
+            self.export.lost.clone(),
         );
     }
 
@@ -176,10 +200,15 @@ pub async fn write_records(
         mut table,
         mut names,
         metrics,
+        collector,
     } = inputs;
     let (records, written) = sync_channel::<Box<DecisionRecord>>(WAITING);
     let counts = metrics.clone();
-    std::thread::spawn(move || written.iter().for_each(|record| write(&record, &counts)));
+    std::thread::spawn(move || {
+        for record in written {
+            write(&record, &counts, collector.as_ref());
+        }
+    });
     let mut recorder = Recorder::default();
     loop {
         tokio::select! {
@@ -224,7 +253,7 @@ fn hand_over(
 }
 
 /// Fields without a value are left out.
-fn write(record: &DecisionRecord, metrics: &RecordMetrics) {
+fn write(record: &DecisionRecord, metrics: &RecordMetrics, collector: Option<&LogQueue>) {
     if !tracing::enabled!(target: "postern::decision", tracing::Level::INFO) {
         return metrics.lost(RecordLoss::Filtered, 1);
     }
@@ -252,4 +281,7 @@ fn write(record: &DecisionRecord, metrics: &RecordMetrics) {
         port = packet.and_then(|packet| Some(packet.ports?.1)),
         bytes = packet.and_then(|packet| packet.length),
     );
+    if let Some(collector) = collector {
+        collector.push(log_entry(record, SystemTime::now()));
+    }
 }

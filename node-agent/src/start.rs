@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::OptionFuture;
 use postern_agent::agent::run::Wakers;
 use postern_agent::agent::sessions::ExternalSessions;
 use postern_agent::agent::state::{
@@ -44,11 +45,13 @@ use postern_telemetry::{Health, LogError, chain};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use self::channels::{ChannelInputs, LoopChannels};
 use self::kernel_tasks::{crowd, keep_egress, keep_records, kernel_events, watch_uplinks};
 
 mod channels;
+mod export;
 mod kernel_tasks;
 #[cfg(test)]
 mod tests;
@@ -77,8 +80,11 @@ pub(crate) enum AgentError {
 /// How long a node that was away waits for the API server before it goes on with its ledger.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
-/// How long a stopped agent waits for the file of its last report.
-const LAST_REPORT: Duration = Duration::from_secs(1);
+/// How long a stopped agent waits for the file of its last report and for a collector.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long it waits then for what cannot be cut off, such as the look-up of a name.
+const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// Runs the agent until a signal comes.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, AgentError> {
@@ -93,8 +99,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, AgentError> {
         .enable_all()
         .build()
         .map_err(AgentError::Runtime)?;
-    runtime.block_on(serve(args))?;
-    Ok(ExitCode::SUCCESS)
+    let ended = runtime.block_on(serve(args));
+    runtime.shutdown_timeout(LOOK_UP);
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
 async fn serve(args: &RunArgs) -> Result<(), AgentError> {
@@ -118,7 +125,7 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     let health = serve_metrics(args, registry);
     let resolvers = own_resolvers(args);
     let (sender, updates) = mpsc::channel(4);
-    let (records, names) = keep_records(metrics.records(), sender.clone());
+    let (records, names, export) = keep_records(args, &metrics, sender.clone(), &mut damages);
     let (dns, counters) = serve_names(args, &host, &resolvers, &metrics, names);
     let work = serve_socket(args, &mut damages);
     let uid = node_uid(args).await.map_err(AgentError::Node)?;
@@ -175,9 +182,15 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
         check: Duration::from_secs(args.check_seconds),
     };
     let ended = run_agent(agent, found, wakers).await;
-    // The agent is gone and with it the channel, so that the task ends once the last report is in its file.
-    drop(tokio::time::timeout(LAST_REPORT, channels.report_file).await);
+    wait_for_last_words(channels.report_file, export).await;
     ended.map_err(AgentError::Run)
+}
+
+/// The agent is gone and with it the channels, so that the tasks end once the last report is in its file and the last records are with
+/// the collector.
+async fn wait_for_last_words(report_file: JoinHandle<()>, export: Option<JoinHandle<()>>) {
+    let last = futures::future::join(report_file, OptionFuture::from(export));
+    drop(tokio::time::timeout(LAST_WORDS, last).await);
 }
 
 fn linux_options(args: &RunArgs, key: &NodeKey) -> LinuxOptions {

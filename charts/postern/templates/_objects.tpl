@@ -71,10 +71,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with $values.resources -}}{{- $_ := set (first $pod.spec.containers) "resources" . -}}{{- end -}}
 {{- end -}}
 
+{{/* The address of its node in the variable HOST_IP of a container, for its arguments. */}}
+{{- define "postern.hostAddress" -}}
+{{- $names := list -}}
+{{- range .env -}}{{- $names = append $names .name -}}{{- end -}}
+{{- if not (has "HOST_IP" $names) -}}
+{{- $address := dict "name" "HOST_IP" "valueFrom" (dict "fieldRef" (dict "fieldPath" "status.hostIP")) -}}
+{{- $_ := set . "env" (append .env $address) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Lets a program serve its metrics at the address of its node. */}}
 {{- define "postern.scrape" -}}
 {{- $args := list "--scrape-address=$(HOST_IP)" (printf "--scrape-port=%v" .port) -}}
 {{- $_ := set .container "args" (concat .container.args $args) -}}
-{{- $address := dict "name" "HOST_IP" "valueFrom" (dict "fieldRef" (dict "fieldPath" "status.hostIP")) -}}
-{{- $_ := set .container "env" (append .container.env $address) -}}
+{{- include "postern.hostAddress" .container -}}
 {{- end -}}

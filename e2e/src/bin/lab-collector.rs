@@ -1,4 +1,5 @@
-//! The lab's collector of traces: reads OTLP over gRPC without TLS, and writes one JSON line for each span into a file.
+//! The lab's collector of traces and log records: reads OTLP over gRPC without TLS, and writes one JSON line for each span into one
+//! file, and for each log record into another.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -8,6 +9,12 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use clap::Parser;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{
+    LogsService, LogsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -16,21 +23,25 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Given;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use postern_e2e::lab::error::chain;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 use tonic::{Request, Response, Status};
 
-/// Takes traces in and writes each span as one line of JSON.
+/// Takes traces and log records in and writes each span and each record as one line of JSON.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Where programs send their traces.
+    /// Where programs send them.
     #[arg(long)]
     listen: SocketAddr,
     /// The file that gets a line for each span.
     #[arg(long)]
     out: PathBuf,
+    /// The file that gets a line for each log record.
+    #[arg(long)]
+    records: PathBuf,
 }
 
 /// Why nothing is collected.
@@ -70,15 +81,16 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), CollectorError> {
-    let collector = Collector::open(&args.out)?;
+    let traces = TraceServiceServer::new(Collector::open(&args.out)?);
+    let logs = LogsServiceServer::new(Collector::open(&args.records)?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(CollectorError::Runtime)?;
-    let served =
-        tonic::transport::Server::builder().serve(args.listen, TraceServiceServer::new(collector));
+    let mut server = tonic::transport::Server::builder();
+    let served = server.add_service(traces).add_service(logs);
     runtime
-        .block_on(served)
+        .block_on(served.serve(args.listen))
         .map_err(|source| CollectorError::Serve {
             address: args.listen,
             source,
@@ -96,6 +108,15 @@ impl Collector {
         })?;
         Ok(Self(Mutex::new(file)))
     }
+
+    /// Whole lines at once: a reader sees half a line at the end at most.
+    fn write(&self, text: &str) -> Result<(), Status> {
+        let Ok(mut file) = self.0.lock() else {
+            return Err(Status::internal("another request has failed half-way"));
+        };
+        file.write_all(text.as_bytes())
+            .map_err(|error| Status::internal(error.to_string()))
+    }
 }
 
 #[tonic::async_trait]
@@ -104,15 +125,47 @@ impl TraceService for Collector {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let text = lines(request.into_inner());
-        let Ok(mut file) = self.0.lock() else {
-            return Err(Status::internal("another request has failed half-way"));
-        };
-        // Whole lines at once: whoever reads meanwhile sees half a line at the end at most.
-        file.write_all(text.as_bytes())
-            .map_err(|error| Status::internal(error.to_string()))?;
+        self.write(&lines(request.into_inner()))?;
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
+}
+
+#[tonic::async_trait]
+impl LogsService for Collector {
+    async fn export(
+        &self,
+        request: Request<ExportLogsServiceRequest>,
+    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+        self.write(&record_lines(request.into_inner()))?;
+        Ok(Response::new(ExportLogsServiceResponse::default()))
+    }
+}
+
+fn record_lines(request: ExportLogsServiceRequest) -> String {
+    let mut text = String::new();
+    for resource in request.resource_logs {
+        let attributes = resource.resource.map(|resource| resource.attributes);
+        let sender = Value::Object(object(attributes.unwrap_or_default()));
+        let scopes = resource.scope_logs.into_iter();
+        for record in scopes.flat_map(|of| of.log_records) {
+            text.push_str(&record_line(record, &sender).to_string());
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// A log record in OTLP's own words; its time is in nanoseconds since 1970.
+fn record_line(record: LogRecord, sender: &Value) -> Value {
+    let body = record.body.and_then(|body| body.value);
+    json!({
+        "resource": sender,
+        "timeUnixNano": record.time_unix_nano,
+        "severityText": record.severity_text,
+        "eventName": record.event_name,
+        "body": body.map_or(Value::Null, value),
+        "attributes": object(record.attributes),
+    })
 }
 
 fn lines(request: ExportTraceServiceRequest) -> String {
@@ -168,13 +221,15 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
     use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+    use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
     use opentelemetry_proto::tonic::resource::v1::Resource;
     use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
     use serde_json::{Value, json};
 
-    use super::{Given, lines};
+    use super::{Given, lines, record_lines};
 
     fn pair(key: &str, given: Given) -> KeyValue {
         KeyValue {
@@ -223,5 +278,38 @@ mod tests {
             "attributes": {"node": "n1", "serial": 3},
         });
         assert_eq!(found, [wanted.clone(), wanted]);
+    }
+    #[test]
+    fn a_log_record_is_one_line_with_the_program_that_sent_it() {
+        let text = |text: &str| Given::StringValue(text.to_owned());
+        let record = LogRecord {
+            time_unix_nano: 5,
+            severity_text: "INFO".to_owned(),
+            event_name: "decision".to_owned(),
+            body: Some(AnyValue {
+                value: Some(text("Denied")),
+            }),
+            attributes: vec![pair("port", Given::IntValue(443))],
+            ..LogRecord::default()
+        };
+        let request = ExportLogsServiceRequest {
+            resource_logs: vec![ResourceLogs {
+                resource: Some(Resource {
+                    attributes: vec![pair("service.name", text("agent"))],
+                    ..Resource::default()
+                }),
+                scope_logs: vec![ScopeLogs {
+                    log_records: vec![record],
+                    ..ScopeLogs::default()
+                }],
+                ..ResourceLogs::default()
+            }],
+        };
+        let found: Value = serde_json::from_str(record_lines(request).trim()).unwrap();
+        let wanted = json!({
+            "resource": {"service.name": "agent"}, "timeUnixNano": 5, "severityText": "INFO",
+            "eventName": "decision", "body": "Denied", "attributes": {"port": 443},
+        });
+        assert_eq!(found, wanted);
     }
 }

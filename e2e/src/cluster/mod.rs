@@ -20,7 +20,7 @@
 //! | `kubelet` | the process that makes pods out of Pod objects and takes them down again |
 //! | `nodes` | upstream kubelets and containerd instead of it |
 //! | `programs`, `operators` | what the manifests install, and the programs as their pods would run them |
-//! | `collector` | where the operators' traces go, in a lab that was made with one |
+//! | `collector` | where the traces of operators and the decisions that agents record go, in a lab that was made with one |
 //! | `join` | the places where `up` and the verbs turn here |
 
 mod api;

@@ -35,7 +35,7 @@ impl Lab {
     /// Applies the manifests of `deploy/base`, and starts operators, tunnel processes and agents.
     pub(super) fn start_postern_on_cluster(&self, state: &LabState) -> Result<(), LabError> {
         self.install()?;
-        self.start_collector(state.options.collector)?;
+        self.start_collector()?;
         self.start_operators(state)?;
         self.mount_trust_when_there()?;
         for node in &state.nodes {

@@ -7,7 +7,7 @@ use crate::lab::LabError;
 use crate::lab::sandbox::command;
 use crate::lab::{Cluster, Collector, Programs, UpOptions};
 
-/// The program that collects the traces of the operators; its process has the same name.
+/// The program that collects what operators and agents export; its process has the same name.
 pub(crate) const COLLECTOR: &str = "lab-collector";
 
 /// The folder that holds `lab` and the programs built beside it.

@@ -22,13 +22,13 @@ pub enum Cluster {
     ApiServer,
 }
 
-/// Whether the operators make traces, and a collector receives them.
+/// Whether operators make traces and agents export what policies decide, and a collector receives both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Collector {
-    /// No traces are made.
+    /// Nothing is exported.
     #[default]
     Absent,
-    /// A collector runs beside the operators and writes each span down.
+    /// A collector runs beside the operators and writes each span and each decision down.
     There,
 }
 
@@ -77,7 +77,7 @@ pub struct UpOptions {
     /// What makes pods.
     #[serde(default)]
     pub kubelets: Kubelets,
-    /// Whether traces are made and collected.
+    /// Whether traces and decisions are collected.
     #[serde(default)]
     pub collector: Collector,
     /// Further arguments of every agent.

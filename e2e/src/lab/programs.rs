@@ -221,10 +221,9 @@ impl Lab {
             ("--audit-log", folder.join("audit.jsonl").into()),
             ("--metrics-listen", AGENT_METRICS.into()),
         ];
-        let mut command = vec![
-            Binaries::locate()?.path("postern-agent").into(),
-            "run".into(),
-        ];
+        let mut command = self.agent_environment()?;
+        command.push(Binaries::locate()?.path("postern-agent").into());
+        command.push("run".into());
         command.extend(
             arguments
                 .into_iter()

@@ -31,6 +31,7 @@ mod namespace;
 mod operation;
 mod overlay;
 mod plane;
+mod records;
 mod restored;
 #[path = "../../../crds/tests/api/samples.rs"]
 mod samples;

@@ -6,12 +6,16 @@ use postern_agent::agent::state::{StartDamage, note_damage};
 use postern_agent::clock::Clock;
 use postern_agent::egress::{self, Confirmations, EgressHandle};
 use postern_agent::isolation::{self, IsolationHandle, IsolationOptions};
+use postern_agent::metrics::AgentMetrics;
 use postern_agent::options::RunArgs;
-use postern_agent::records::{self, NameRecords, RecordHandle, RecordMetrics};
+use postern_agent::records::{self, NameRecords, RecordHandle};
 use postern_crds::conditions::{ConditionType, Reason};
 use postern_linux::{KernelChange, LinuxHost, LinuxOptions};
 use postern_plan::desired::PacketLog;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::export::export_records;
 
 /// Without the kernel's events the timer looks, which takes seconds instead of milliseconds.
 pub(super) fn kernel_events(damages: &mut Vec<StartDamage>) -> mpsc::Receiver<KernelChange> {
@@ -49,13 +53,17 @@ pub(super) fn keep_egress(
     egress::start(LinuxHost::new(options), clock, confirmations, events)
 }
 
-/// Records of decisions in a task of their own. The ruleset logs no packet before the log is read, and the guard does not wait for
-/// that.
+/// Records of decisions in a task of their own, and the task that sends them to a collector, if one is named. The ruleset logs no
+/// packet before the log is read, and the guard does not wait for that.
 pub(super) fn keep_records(
-    metrics: RecordMetrics,
+    args: &RunArgs,
+    metrics: &AgentMetrics,
     updates: mpsc::Sender<NodeUpdate>,
-) -> (RecordHandle, NameRecords) {
-    let (handle, names, inputs) = records::ends(metrics);
+    damages: &mut Vec<StartDamage>,
+) -> (RecordHandle, NameRecords, Option<JoinHandle<()>>) {
+    let metrics = metrics.records();
+    let (collector, export) = export_records(args, &metrics, damages);
+    let (handle, names, inputs) = records::ends(metrics, collector);
     let (states, mut changes) = watch::channel(PacketLog::default());
     let packets = postern_linux::read_packet_log();
     tokio::spawn(records::write_records(inputs, packets, states));
@@ -67,7 +75,7 @@ pub(super) fn keep_records(
             }
         }
     });
-    (handle, names)
+    (handle, names, export)
 }
 
 /// A crowd of events as one: everything that waits is taken together.

@@ -13,9 +13,10 @@ use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::EncodePublicKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use postern_agent::options::{Cli, Verb};
-
+use postern_agent::records::RecordMetrics;
 use tokio::time::Instant;
 
+use super::export::export_records;
 use super::*;
 
 /// A file for everything that a start needs, each of which can be put in a place that cannot be used.
@@ -105,6 +106,31 @@ async fn what_cannot_be_used_at_a_start_is_told_by_a_condition_and_ends_no_start
     }
     // All of it at once.
     assert_eq!(opened(&arguments(folder.path(), &PLACES)).len(), 8);
+}
+
+#[tokio::test]
+async fn a_collector_that_cannot_be_named_is_told_by_a_condition_and_none_is_asked_without_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut args = arguments(folder.path(), &[]);
+    let mut exported = |address: Option<&str>| {
+        args.otlp_endpoint = address.map(ToOwned::to_owned);
+        let mut damages = Vec::new();
+        let (queue, task) = export_records(&args, &RecordMetrics::default(), &mut damages);
+        assert_eq!(queue.is_some(), task.is_some());
+        (queue.is_some(), damages)
+    };
+    assert_eq!(exported(None), (false, Vec::new()));
+    assert_eq!(exported(Some("http://192.0.2.1:4317")), (true, Vec::new()));
+    let (is_there, damages) = exported(Some("https://192.0.2.1:4317"));
+    assert!(!is_there);
+    let [damage] = &damages[..] else {
+        panic!("{damages:?}");
+    };
+    assert_eq!(
+        (damage.condition, damage.reason),
+        (ConditionType::Programmed, Reason::ApplyFailed)
+    );
+    assert!(damage.message.contains("https://192.0.2.1:4317"));
 }
 
 #[tokio::test(start_paused = true)]

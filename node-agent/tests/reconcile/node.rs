@@ -171,7 +171,7 @@ impl Node {
                 counters: BTreeMap::new(),
                 damages: damages.into_iter().flatten().collect(),
                 preflight: None,
-                records: records::ends(RecordMetrics::default()).0,
+                records: records::ends(RecordMetrics::default(), None).0,
             },
         };
         Self {

@@ -36,7 +36,8 @@ pub(crate) struct UpArguments {
     /// How long the publisher waits before it writes an intent.
     #[arg(long, default_value = "0s")]
     intent_delay: SignedDuration,
-    /// Let the operators make traces, and write each span as a line of JSON into DIR/cp/spans.jsonl.
+    /// Let operators make traces and agents export what policies decide, and write each span as a line of JSON into
+    /// DIR/cp/spans.jsonl, and each decision into DIR/cp/records.jsonl.
     #[arg(long, conflicts_with = "standalone")]
     collector: bool,
     /// A kubelet and a containerd on every node, and nothing of Postern installed: `make cluster` has built what this

@@ -108,6 +108,32 @@ fn values_of_agent_and_tunnel_change_what_they_name() {
 }
 
 #[test]
+fn a_collector_is_named_to_the_agent_only_where_the_values_name_one() {
+    let agent = |values: &[&str]| {
+        let chart = rendered(NAMESPACE, values);
+        chart["DaemonSet egress postern-agent"]["spec"]["template"]["spec"]["containers"][0].clone()
+    };
+    let addresses = |agent: &Value| {
+        let variables = agent["env"].as_array().unwrap().iter();
+        variables.filter(|one| one["name"] == "HOST_IP").count()
+    };
+    let without = agent(&[]);
+    assert!(!without["args"].to_string().contains("otlp"), "{without}");
+    assert_eq!(addresses(&without), 0);
+    let named = r#"agent.otlpEndpoint="http://$(HOST_IP):4317""#;
+    for values in [
+        &[named][..],
+        &[named, "monitoring.podMonitors.enabled=true"],
+    ] {
+        let with = agent(values);
+        let arguments = with["args"].as_array().unwrap();
+        let argument = json!("--otlp-endpoint=http://$(HOST_IP):4317");
+        assert!(arguments.contains(&argument), "{arguments:?}");
+        assert_eq!(addresses(&with), 1, "{with}");
+    }
+}
+
+#[test]
 fn a_part_that_is_switched_off_leaves_nothing_of_it() {
     let chart = rendered(
         NAMESPACE,
@@ -203,6 +229,11 @@ fn a_wrong_value_is_refused_and_the_message_names_it() {
         ),
         // Helm takes a default away where a value is null, and the template would see nothing.
         ("agent.secondLock=null", "'secondLock'"),
+        ("agent.otlpEndpoint=null", "'otlpEndpoint'"),
+        (
+            r#"agent.otlpEndpoint="https://collector:4317""#,
+            "'/agent/otlpEndpoint'",
+        ),
         ("agent.plugin.install=null", "'install'"),
         ("definitions.keep=null", "'keep'"),
         ("startupTaint.enabled=null", "'enabled'"),
