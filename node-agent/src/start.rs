@@ -44,6 +44,7 @@ use postern_plan::settings::NodeSettings;
 use postern_telemetry::{Health, LogError, chain};
 use prometheus_client::registry::Registry;
 use thiserror::Error;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -94,17 +95,26 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, AgentError> {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(error, "a crash of the agent may write a core file");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(AgentError::Runtime)?;
-    let ended = runtime.block_on(serve(args));
+    let names = runtime("names")?;
+    let runtime = runtime("agent")?;
+    let ended = runtime.block_on(serve(args, names.handle()));
     runtime.shutdown_timeout(LOOK_UP);
+    names.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
 }
 
-async fn serve(args: &RunArgs) -> Result<(), AgentError> {
+/// Threads that share nothing with those of the other runtime: to read and to plan ten thousand policies takes seconds, for which no
+/// question of a pod may wait.
+fn runtime(name: &str) -> Result<Runtime, AgentError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .map_err(AgentError::Runtime)
+}
+
+async fn serve(args: &RunArgs, names_runtime: &Handle) -> Result<(), AgentError> {
     let mut damages = make_folders(args);
     let (ledger, found) = Ledger::open(&args.state_dir);
     let NodeFiles {
@@ -126,7 +136,11 @@ async fn serve(args: &RunArgs) -> Result<(), AgentError> {
     let resolvers = own_resolvers(args);
     let (sender, updates) = mpsc::channel(4);
     let (records, names, export) = keep_records(args, &metrics, sender.clone(), &mut damages);
-    let (dns, counters) = serve_names(args, &host, &resolvers, &metrics, names);
+    let place = ForwarderPlace {
+        runtime: names_runtime,
+        host: LinuxHost::new(options.clone()),
+    };
+    let (dns, counters) = serve_names(args, &host, place, &resolvers, &metrics, names);
     let work = serve_socket(args, &mut damages);
     let uid = node_uid(args).await.map_err(AgentError::Node)?;
     watch_preflight(host.clone(), args.settings(), sender.clone());
@@ -269,11 +283,19 @@ fn own_resolvers(args: &RunArgs) -> NodeResolvers {
     }
 }
 
+/// Where the forwarder runs.
+struct ForwarderPlace<'a> {
+    runtime: &'a Handle,
+    /// Its own, so that its sockets belong to that runtime.
+    host: LinuxHost,
+}
+
 /// The DNS forwarder in tasks of its own. A port that is taken means that names do not resolve, and nothing else: the
 /// guard must not wait for it. The report then counts it.
 fn serve_names(
     args: &RunArgs,
     host: &LinuxHost,
+    place: ForwarderPlace<'_>,
     own: &NodeResolvers,
     metrics: &AgentMetrics,
     records: NameRecords,
@@ -286,8 +308,9 @@ fn serve_names(
         own: own.clone(),
     };
     let mut counters = BTreeMap::new();
+    let _entered = place.runtime.enter();
     if let Err(error) =
-        postern_agent::resolver::start(options, tables, host.clone(), metrics.dns(), records)
+        postern_agent::resolver::start(options, tables, place.host, metrics.dns(), records)
     {
         tracing::error!(
             error = &error as &dyn std::error::Error,
