@@ -76,7 +76,10 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<ExitCode, AgentError> {
         ),
         Output::Text => println!("{explained}"),
     }
-    Ok(found(explained.is_well()))
+    Ok(match explained.is_well() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(FINDINGS),
+    })
 }
 
 /// `dns-check`.
@@ -95,14 +98,10 @@ pub(crate) fn dns_check(args: &DnsCheckArgs) -> Result<ExitCode, AgentError> {
         ),
         Output::Text => print!("{verdict}"),
     }
-    Ok(found(verdict.holds))
-}
-
-fn found(is_well: bool) -> ExitCode {
-    match is_well {
+    Ok(match verdict.holds {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(FINDINGS),
-    }
+    })
 }
 
 /// `cleanup`.
