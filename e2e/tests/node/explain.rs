@@ -84,6 +84,56 @@ fn texts<'a>(found: &'a Value, pointers: &[&str]) -> Vec<&'a str> {
     pointers.iter().map(|one| text(one).unwrap_or("")).collect()
 }
 
+/// No name has granted the address yet, and an answer would.
+fn not_asked_yet(names: &Names, four: SocketAddr, name: &str) {
+    let found = agreed(names, "crawlers/web", four, "Denied");
+    assert_eq!(
+        texts(&found, &["/cause/type", "/cause/policy", "/policy/state"]),
+        ["DefaultAction", "crawlers/crawler", "Enforcing"]
+    );
+    assert_eq!(
+        found["granted"],
+        format!("no name grants the pod {}", four.ip())
+    );
+    let found = by_name(names, name);
+    assert_eq!(
+        texts(&found, &["/verdict", "/cause/rule", "/exit", "/gateway"]),
+        ["Allowed", "apis", "eu", "gw-1"]
+    );
+    assert_eq!(
+        found["granted"],
+        format!("no answer for {name} grants the pod an address now")
+    );
+    let refused = by_name(names, "secret.world.test");
+    assert_eq!(refused["verdict"], "Denied", "{refused:#}");
+}
+
+/// Ports that the rule of the name does not have, and the one that goes to the forwarder.
+fn other_ports(names: &Names, four: SocketAddr) {
+    let scene = &names.scene;
+    for port in [80, 53] {
+        let (code, told) = asked(
+            &scene.lab,
+            "postern-agent",
+            "crawlers/web",
+            &["--to", &four.ip().to_string(), "--port", &port.to_string()],
+        );
+        let words = if port == 53 {
+            "DNS forwarder"
+        } else {
+            "defaultAction"
+        };
+        assert_eq!(code, Some(if port == 53 { 0 } else { 3 }), "{told}");
+        assert!(told.contains(words), "{told}");
+    }
+    agreed(
+        names,
+        "crawlers/web",
+        SocketAddr::new(four.ip(), 80),
+        "Denied",
+    );
+}
+
 #[test]
 fn a_node_explains_connections_as_its_kernel_decides_and_says_which_name_opened_an_address_and_until_when()
  {
@@ -95,27 +145,7 @@ fn a_node_explains_connections_as_its_kernel_decides_and_says_which_name_opened_
     let [four, six] = own(&scene.web, 7);
     let name = name_of(four.ip());
 
-    // No name has granted the address yet, and an answer would.
-    let found = agreed(&names, "crawlers/web", four, "Denied");
-    assert_eq!(
-        texts(&found, &["/cause/type", "/cause/policy", "/policy/state"]),
-        ["DefaultAction", "crawlers/crawler", "Enforcing"]
-    );
-    assert_eq!(
-        found["granted"],
-        format!("no name grants the pod {}", four.ip())
-    );
-    let found = by_name(&names, &name);
-    assert_eq!(
-        texts(&found, &["/verdict", "/cause/rule", "/exit", "/gateway"]),
-        ["Allowed", "apis", "eu", "gw-1"]
-    );
-    assert_eq!(
-        found["granted"],
-        format!("no answer for {name} grants the pod an address now")
-    );
-    let refused = by_name(&names, "secret.world.test");
-    assert_eq!(refused["verdict"], "Denied", "{refused:#}");
+    not_asked_yet(&names, four, &name);
 
     // The answer opens it, by its name and for its time.
     let before = Timestamp::now();
@@ -141,27 +171,7 @@ fn a_node_explains_connections_as_its_kernel_decides_and_says_which_name_opened_
         texts(&found, &["/packet/destination", "/verdict", "/name"]),
         [&four.ip().to_string(), "Allowed", &name]
     );
-    for port in [80, 53] {
-        let (code, told) = asked(
-            &scene.lab,
-            "postern-agent",
-            "crawlers/web",
-            &["--to", &four.ip().to_string(), "--port", &port.to_string()],
-        );
-        let words = if port == 53 {
-            "DNS forwarder"
-        } else {
-            "defaultAction"
-        };
-        assert_eq!(code, Some(if port == 53 { 0 } else { 3 }), "{told}");
-        assert!(told.contains(words), "{told}");
-    }
-    agreed(
-        &names,
-        "crawlers/web",
-        SocketAddr::new(four.ip(), 80),
-        "Denied",
-    );
+    other_ports(&names, four);
 
     // The kernel keeps the grant while the agent is away; the names are the agent's own.
     let packet = ["--to", &four.ip().to_string(), "--port", "7"];

@@ -246,4 +246,26 @@ mod tests {
         let answer: ControlAnswer = serde_json::from_str(&answer).unwrap();
         assert!(answer.ok, "{answer:?}");
     }
+
+    #[tokio::test]
+    async fn an_explanation_is_for_others_than_root_too_and_a_measurement_is_not() {
+        let (work, mut queue) = mpsc::channel(1);
+        let explain = r#"{"verb": "explain", "namespace": "shop", "pod": "web", "target": {"address": "192.0.2.1", "protocol": "TCP", "port": 443}}"#;
+        let agent = async {
+            match queue.recv().await {
+                Some(Work::Ask(ControlRequest::Explain(asked), answer)) => {
+                    assert_eq!(asked.target.port, Some(443));
+                    answer.send(ControlAnswer::done()).unwrap();
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let (answer, ()) = tokio::join!(respond(explain, SocketPeer::Other, &work), agent);
+        let answer: ControlAnswer = serde_json::from_str(&answer).unwrap();
+        assert!(answer.ok, "{answer:?}");
+        let check =
+            r#"{"verb": "dns-check", "pod": "10.244.1.2", "names": ["a.test"], "rounds": 1}"#;
+        let refused = respond(check, SocketPeer::Other, &work).await;
+        assert!(refused.contains("NotPermitted"), "{refused}");
+    }
 }
