@@ -1,5 +1,6 @@
-//! Log records to a collector: OTLP's logs service by gRPC, without TLS. A task sends what waits in a queue of bounded length, at most
-//! one request a second, so that whoever puts a record into the queue waits for nothing, and a collector that is away is asked seldom.
+//! Log records to a collector: OTLP's logs service by gRPC, without TLS. A task sends what waits in a queue of bounded length, one request
+//! a second unless a whole batch waits, so that what puts a record into the queue waits for nothing, and a collector that is away is
+//! asked seldom.
 //!
 //! The client is the generated one and not that of `opentelemetry-otlp`, which does not return how many records a collector refused.
 
