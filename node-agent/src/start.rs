@@ -127,6 +127,7 @@ async fn serve(args: &RunArgs, names_runtime: &Handle) -> Result<(), AgentError>
     } = open_files(args, &ledger, &mut damages)?;
     let clock = Clock::new(ledger.entries().highest_time);
     let options = linux_options(args, &key);
+    let place = ForwarderPlace::of(names_runtime, &options);
     // Two lists at a time over one connection are refused by the kernel (`EBUSY`), so that the task of the uplinks has its own.
     let uplinks = watch_uplinks(LinuxHost::new(options.clone()), args, &mut damages);
     let host = LinuxHost::new(options.clone());
@@ -136,11 +137,7 @@ async fn serve(args: &RunArgs, names_runtime: &Handle) -> Result<(), AgentError>
     let resolvers = own_resolvers(args);
     let (sender, updates) = mpsc::channel(4);
     let (records, names, export) = keep_records(args, &metrics, sender.clone(), &mut damages);
-    let place = ForwarderPlace {
-        runtime: names_runtime,
-        host: LinuxHost::new(options.clone()),
-    };
-    let (dns, counters) = serve_names(args, &host, place, &resolvers, &metrics, names);
+    let (dns, counters) = serve_names(args, place, &resolvers, &metrics, names);
     let work = serve_socket(args, &mut damages);
     let uid = node_uid(args).await.map_err(AgentError::Node)?;
     watch_preflight(host.clone(), args.settings(), sender.clone());
@@ -160,13 +157,7 @@ async fn serve(args: &RunArgs, names_runtime: &Handle) -> Result<(), AgentError>
         options: agent_options(args, uid),
         clock,
         documents: DocumentState::new(installed_keys, keys, Inbox::new(channels.documents)),
-        memory: DurableState {
-            ledger,
-            ledger_lost: LedgerState::Kept,
-            bindings,
-            key,
-            credentials_key,
-        },
+        memory: memory(ledger, bindings, key, credentials_key),
         kernel: first_kernel(),
         exits: ExitWatch::new(probes),
         sessions: ExternalSessions::new(endpoints),
@@ -212,6 +203,21 @@ fn linux_options(args: &RunArgs, key: &NodeKey) -> LinuxOptions {
         run_dir: args.run_dir.clone(),
         private_key: PrivateKey::from_bytes(key.private),
         backend: BackendPreference::KernelFirst,
+    }
+}
+
+const fn memory(
+    ledger: Ledger,
+    bindings: BindingStore,
+    key: NodeKey,
+    credentials_key: NodeKey,
+) -> DurableState {
+    DurableState {
+        ledger,
+        ledger_lost: LedgerState::Kept,
+        bindings,
+        key,
+        credentials_key,
     }
 }
 
@@ -288,20 +294,32 @@ struct ForwarderPlace<'a> {
     runtime: &'a Handle,
     /// Its own, so that its sockets belong to that runtime.
     host: LinuxHost,
+    /// Of what else is read for it.
+    limits: LinuxHost,
+}
+
+impl<'a> ForwarderPlace<'a> {
+    fn of(runtime: &'a Handle, options: &LinuxOptions) -> Self {
+        let host = || LinuxHost::new(options.clone());
+        Self {
+            runtime,
+            host: host(),
+            limits: host(),
+        }
+    }
 }
 
 /// The DNS forwarder in tasks of its own. A port that is taken means that names do not resolve, and nothing else: the
 /// guard must not wait for it. The report then counts it.
 fn serve_names(
     args: &RunArgs,
-    host: &LinuxHost,
     place: ForwarderPlace<'_>,
     own: &NodeResolvers,
     metrics: &AgentMetrics,
     records: NameRecords,
 ) -> (DnsHandle, BTreeMap<String, u64>) {
     let (handle, tables) = DnsHandle::pair(metrics.dns());
-    let limits = watch_limits(host.clone(), handle.plans(), metrics.clone());
+    let limits = watch_limits(place.limits, handle.plans(), metrics.clone());
     tokio::spawn(limits);
     let options = postern_agent::dns::ForwarderOptions {
         port: args.dns_port,
