@@ -1,6 +1,6 @@
 //! `run` makes the parts of the agent and connects them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,19 +18,15 @@ use postern_agent::audit::AuditTrail;
 use postern_agent::bindings::BindingStore;
 use postern_agent::clock::Clock;
 use postern_agent::control::server::{self, Work};
-use postern_agent::dns::NodeResolvers;
 use postern_agent::endpoints::{self, EndpointHandle};
 use postern_agent::files;
 use postern_agent::inbox::Inbox;
 use postern_agent::ledger::Ledger;
-use postern_agent::limits::watch_limits;
 use postern_agent::metrics::AgentMetrics;
 use postern_agent::options::RunArgs;
 use postern_agent::preflight;
 use postern_agent::probe::{self, ProbeHandle};
-use postern_agent::records::NameRecords;
 use postern_agent::report::ReportPublisher;
-use postern_agent::resolver::DnsHandle;
 use postern_agent::trust;
 use postern_agent::wireguard_key::{self, NodeKey, WireGuardKeyError};
 use postern_crds::conditions::{ConditionType, Reason};
@@ -50,10 +46,12 @@ use tokio::task::JoinHandle;
 
 use self::channels::{ChannelInputs, LoopChannels};
 use self::kernel_tasks::{crowd, keep_egress, keep_records, kernel_events, watch_uplinks};
+use self::names::{ForwarderPlace, own_resolvers, serve_names};
 
 mod channels;
 mod export;
 mod kernel_tasks;
+mod names;
 #[cfg(test)]
 mod tests;
 
@@ -279,64 +277,6 @@ fn serve_metrics(args: &RunArgs, registry: Arc<Registry>) -> Health {
         }
     });
     health
-}
-
-/// Resolvers that are asked where nothing names one: the setting's, else those of the node.
-fn own_resolvers(args: &RunArgs) -> NodeResolvers {
-    match args.dns_upstreams.is_empty() {
-        true => NodeResolvers::read(&args.resolv_conf),
-        false => NodeResolvers::set(args.dns_upstreams.clone()),
-    }
-}
-
-/// Where the forwarder runs.
-struct ForwarderPlace<'a> {
-    runtime: &'a Handle,
-    /// Its own, so that its sockets belong to that runtime.
-    host: LinuxHost,
-    /// Of what else is read for it.
-    limits: LinuxHost,
-}
-
-impl<'a> ForwarderPlace<'a> {
-    fn of(runtime: &'a Handle, options: &LinuxOptions) -> Self {
-        let host = || LinuxHost::new(options.clone());
-        Self {
-            runtime,
-            host: host(),
-            limits: host(),
-        }
-    }
-}
-
-/// The DNS forwarder in tasks of its own. A port that is taken means that names do not resolve, and nothing else: the
-/// guard must not wait for it. The report then counts it.
-fn serve_names(
-    args: &RunArgs,
-    place: ForwarderPlace<'_>,
-    own: &NodeResolvers,
-    metrics: &AgentMetrics,
-    records: NameRecords,
-) -> (DnsHandle, BTreeMap<String, u64>) {
-    let (handle, tables) = DnsHandle::pair(metrics.dns());
-    let limits = watch_limits(place.limits, handle.plans(), metrics.clone());
-    tokio::spawn(limits);
-    let options = postern_agent::dns::ForwarderOptions {
-        port: args.dns_port,
-        own: own.clone(),
-    };
-    let mut counters = BTreeMap::new();
-    let _entered = place.runtime.enter();
-    if let Err(error) =
-        postern_agent::resolver::start(options, tables, place.host, metrics.dns(), records)
-    {
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            "names are not served"
-        );
-        counters.insert("dns_unserved".to_owned(), 1);
-    }
-    (handle, counters)
 }
 
 /// Files of the node that the guard does not need.
