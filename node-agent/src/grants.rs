@@ -139,6 +139,12 @@ impl GrantMemory {
         });
     }
 
+    /// Until when the kernel holds an address, as far as this agent knows.
+    pub(crate) fn until(&self, set: &str, address: Address) -> Option<Instant> {
+        let entry = self.until.get(&(set.to_owned(), address));
+        entry.map(|entry| entry.until)
+    }
+
     fn lasts(&self, grant: &Grant, now: Instant) -> bool {
         let place = (grant.set.clone(), grant.address);
         let needed = now + Duration::from_secs(grant.seconds.get());

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::dns::node::DnsNode;
 use crate::dns::{
     BindError, CheckWork, DnsCheckError, DnsCounters, Forwarder, ForwarderOptions, GrantedNames,
-    OpenResolvers, ResolverCircuits,
+    NodeResolvers, OpenResolvers, ResolverCircuits,
 };
 use crate::grants::{GrantBook, GrantError, GrantSender, write_grants};
 use crate::records::NameRecords;
@@ -30,6 +30,8 @@ pub struct DnsHandle {
     pub grants: GrantBook,
     /// Which names brought it.
     pub names: GrantedNames,
+    /// The node's own resolvers.
+    pub own: NodeResolvers,
     /// Which resolvers are left alone for a while.
     pub circuits: ResolverCircuits,
     open: watch::Receiver<OpenResolvers>,
@@ -67,6 +69,7 @@ impl DnsHandle {
             lease,
             grants: tables.grants.clone(),
             names: tables.names.clone(),
+            own: NodeResolvers::default(),
             open: tables.circuits.changes(),
             circuits: tables.circuits.clone(),
             checks,

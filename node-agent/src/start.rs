@@ -22,6 +22,7 @@ use postern_agent::endpoints::{self, EndpointHandle};
 use postern_agent::files;
 use postern_agent::inbox::Inbox;
 use postern_agent::ledger::Ledger;
+use postern_agent::limits::watch_limits;
 use postern_agent::metrics::AgentMetrics;
 use postern_agent::options::RunArgs;
 use postern_agent::preflight;
@@ -46,7 +47,7 @@ use tokio::task::JoinHandle;
 
 use self::channels::{ChannelInputs, LoopChannels};
 use self::kernel_tasks::{crowd, keep_egress, keep_records, kernel_events, watch_uplinks};
-use self::names::{ForwarderPlace, own_resolvers, serve_names};
+use self::names::{own_resolvers, serve_names};
 
 mod channels;
 mod export;
@@ -101,8 +102,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, AgentError> {
     ended.map(|()| ExitCode::SUCCESS)
 }
 
-/// Threads that share nothing with those of the other runtime: to read and to plan ten thousand policies takes seconds, for which no
-/// question of a pod may wait.
+/// Two runtimes, so that no question of a pod waits while the agent reads and plans, which takes seconds with ten thousand policies. A
+/// new address still waits while the agent changes the tables (`GrantBook`).
 fn runtime(name: &str) -> Result<Runtime, AgentError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -125,7 +126,7 @@ async fn serve(args: &RunArgs, names_runtime: &Handle) -> Result<(), AgentError>
     } = open_files(args, &ledger, &mut damages)?;
     let clock = Clock::new(ledger.entries().highest_time);
     let options = linux_options(args, &key);
-    let place = ForwarderPlace::of(names_runtime, &options);
+    let place = (names_runtime, LinuxHost::new(options.clone()));
     // Two lists at a time over one connection are refused by the kernel (`EBUSY`), so that the task of the uplinks has its own.
     let uplinks = watch_uplinks(LinuxHost::new(options.clone()), args, &mut damages);
     let host = LinuxHost::new(options.clone());
@@ -136,6 +137,7 @@ async fn serve(args: &RunArgs, names_runtime: &Handle) -> Result<(), AgentError>
     let (sender, updates) = mpsc::channel(4);
     let (records, names, export) = keep_records(args, &metrics, sender.clone(), &mut damages);
     let (dns, counters) = serve_names(args, place, &resolvers, &metrics, names);
+    tokio::spawn(watch_limits(host.clone(), dns.plans(), metrics.clone()));
     let work = serve_socket(args, &mut damages);
     let uid = node_uid(args).await.map_err(AgentError::Node)?;
     watch_preflight(host.clone(), args.settings(), sender.clone());

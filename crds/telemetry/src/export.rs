@@ -6,8 +6,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsPartialSuccess, ExportLogsServiceRequest,
+};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
@@ -24,7 +26,7 @@ use tracing::{info, warn};
 
 use crate::chain;
 
-/// Records that may wait: some 4 MB at most.
+/// Records that may wait: some 4 MB.
 const WAITING: usize = 4096;
 /// Records of one request: a collector takes 4 MB unless it is set otherwise.
 const BATCH: usize = 1024;
@@ -45,6 +47,9 @@ pub enum ExportError {
         #[source]
         source: tonic::transport::Error,
     },
+    /// What is written into logs and conditions must hold no password.
+    #[error("the address of a collector may name no user")]
+    User,
     /// Such as HTTPS, which is not spoken to collectors.
     #[error("the address of a collector begins with http://, and {address:?} does not")]
     Scheme { address: String },
@@ -160,6 +165,9 @@ pub fn log_export(
     if !address.starts_with("http://") {
         return Err(ExportError::Scheme { address: owned });
     }
+    if address.contains('@') {
+        return Err(ExportError::User);
+    }
     let endpoint = match Endpoint::from_shared(address.to_owned()) {
         Ok(endpoint) => endpoint.connect_timeout(ANSWER),
         Err(source) => {
@@ -220,11 +228,15 @@ impl LogExport {
         let request = self.request(batch);
         for attempt in 1.. {
             let status = match send(client, request.clone()).await {
-                Ok(refused) => {
+                Ok(partial) => {
+                    let refused = u64::try_from(partial.rejected_log_records).unwrap_or(0);
                     let refused = refused.min(count);
                     self.metrics.exported.inc_by(count - refused);
                     self.metrics.lost(ExportLoss::Refused, refused);
-                    self.goes_on();
+                    match refused {
+                        0 => self.goes_on(),
+                        _ => self.fails(&Status::invalid_argument(partial.error_message)),
+                    }
                     return;
                 }
                 Err(status) => status,
@@ -232,10 +244,10 @@ impl LogExport {
             // A connection to a collector that moved elsewhere may look open for a quarter of an hour.
             *client = self.client();
             self.fails(&status);
-            let loss = match status.code() {
-                code if !may_pass(code) => ExportLoss::Refused,
-                _ if attempt == ATTEMPTS => ExportLoss::Unreachable,
-                _ => {
+            let loss = match may_pass(&status) {
+                false => ExportLoss::Refused,
+                true if attempt == ATTEMPTS => ExportLoss::Unreachable,
+                true => {
                     sleep(PAUSE * attempt).await;
                     continue;
                 }
@@ -282,30 +294,31 @@ impl LogExport {
     }
 }
 
-/// How many records the collector refused of those that it was sent.
+/// What the collector refused of what it was sent.
 async fn send(
     client: &mut LogsServiceClient<Channel>,
     request: ExportLogsServiceRequest,
-) -> Result<u64, Status> {
+) -> Result<ExportLogsPartialSuccess, Status> {
     let answer = timeout(ANSWER, client.export(request))
         .await
         .map_err(|_| Status::deadline_exceeded("the collector did not answer in time"))??;
-    let refused = answer.into_inner().partial_success;
-    let refused = refused.map_or(0, |partial| partial.rejected_log_records);
-    Ok(u64::try_from(refused).unwrap_or(0))
+    Ok(answer.into_inner().partial_success.unwrap_or_default())
 }
 
-/// Whether the same request may be taken later, by the list of OTLP. `RESOURCE_EXHAUSTED` is there only with a time, which is not read.
-const fn may_pass(code: Code) -> bool {
-    matches!(
-        code,
+/// Whether the same request may be taken later, by the list of OTLP. `RESOURCE_EXHAUSTED` is there only with a time, which is not read. A
+/// status with a source comes from a connection that broke, and not from the collector.
+fn may_pass(status: &Status) -> bool {
+    let is_broken = std::error::Error::source(status).is_some();
+    let is_listed = matches!(
+        status.code(),
         Code::Cancelled
             | Code::DeadlineExceeded
             | Code::Aborted
             | Code::OutOfRange
             | Code::Unavailable
             | Code::DataLoss
-    )
+    );
+    is_broken || is_listed
 }
 
 fn log_record(entry: LogEntry) -> LogRecord {

@@ -16,6 +16,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::{
 };
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tonic::transport::Server;
@@ -170,6 +171,30 @@ async fn a_collector_that_hangs_costs_a_bounded_time_and_memory_and_each_record_
     assert!(begun.elapsed() <= longest, "{:?}", begun.elapsed());
 }
 
+/// The connection breaks in the middle of each request, which the collector did not refuse.
+#[tokio::test]
+async fn a_connection_that_breaks_counts_as_a_collector_that_is_away() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let taken = tokio::spawn(async move {
+        for taken in 1.. {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let read = stream.read(&mut [0; 4096]).await.unwrap();
+            assert!(read > 0);
+            stream.set_zero_linger().unwrap();
+            drop(stream);
+            if taken == 3 {
+                break;
+            }
+        }
+    });
+    let metrics = ExportMetrics::default();
+    export(&address, &metrics, 5).await;
+    assert_eq!(counts(&metrics), [0, 0, 5, 0]);
+    let limit = Duration::from_secs(1);
+    tokio::time::timeout(limit, taken).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn what_is_no_address_of_a_collector_without_encryption_is_refused() {
     let refusal = |address: &str| {
@@ -188,4 +213,6 @@ async fn what_is_no_address_of_a_collector_without_encryption_is_refused() {
         let refused = refusal(bad).unwrap_or_else(|| panic!("{bad} is taken"));
         assert!(refused.contains(bad), "{refused}");
     }
+    let named = refusal("http://user:secret@collector:4317").unwrap();
+    assert!(!named.contains("secret"), "{named}");
 }

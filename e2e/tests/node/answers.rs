@@ -47,13 +47,16 @@ fn an_answer_of_a_hundred_addresses_opens_each_and_one_that_the_kernel_has_no_ro
         );
         assert_eq!(told.lines().count(), 100, "{more}: {told}");
     }
-    let cut = names.dig(
-        WEB,
-        names.resolver,
-        &hundred_from(to.ip()),
-        &["+ignore", "+noedns"],
-    );
-    assert!(cut.contains("flags: qr aa tc"), "{cut}");
+    for (size, is_cut) in [
+        ("+noedns", true),
+        ("+bufsize=1232", true),
+        ("+bufsize=4096", false),
+    ] {
+        let name = hundred_from(to.ip());
+        let told = names.dig(WEB, names.resolver, &name, &["+ignore", size]);
+        assert_eq!(told.contains("flags: qr aa tc"), is_cut, "{size}: {told}");
+        assert_eq!(told.contains("ANSWER: 100"), !is_cut, "{size}: {told}");
+    }
     assert_eq!(names.connects(WEB, to), seen);
     let held = shell(&each_set(
         "nft list set inet postern $set | grep -o expires",

@@ -102,7 +102,7 @@ fn not_asked_yet(names: &Names, four: SocketAddr, name: &str) {
     );
     assert_eq!(
         found["granted"],
-        format!("no answer for {name} grants the pod an address now")
+        format!("this agent remembers no answer for {name} that grants the pod an address now")
     );
     let refused = by_name(names, "secret.world.test");
     assert_eq!(refused["verdict"], "Denied", "{refused:#}");
@@ -148,8 +148,8 @@ fn a_node_explains_connections_as_its_kernel_decides_and_says_which_name_opened_
     not_asked_yet(&names, four, &name);
 
     // The answer opens it, by its name and for its time.
-    let before = Timestamp::now();
     for to in [four, six] {
+        let before = Timestamp::now();
         names.resolves(to.ip());
         let found = agreed(&names, "crawlers/web", to, "Allowed");
         assert_eq!(
@@ -184,6 +184,13 @@ fn a_node_explains_connections_as_its_kernel_decides_and_says_which_name_opened_
     .unwrap();
     let found = agreed(&names, "crawlers/web", four, "Allowed");
     assert_eq!(found["grants"][0]["names"], serde_json::json!([]));
+    let found = by_name(&names, &name);
+    assert!(
+        found["granted"]
+            .as_str()
+            .unwrap()
+            .contains("remembers no answer")
+    );
 
     names.end_grants();
     scene.refuses("the answer is no longer valid", own(&scene.web, 7), "tcp");

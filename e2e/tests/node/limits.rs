@@ -100,11 +100,11 @@ impl Crowd {
 
     /// The same where the pods leave by the node's uplink: no tunnel is in between, so that much more gets through.
     fn limit_by_uplink(&self, limits: &str) {
-        let policy = policy("eu", limits);
-        self.put(&policy.replace(
-            "{type: Exit, exitNodes: [{name: eu}]}",
-            "{type: NodeUplink}",
-        ));
+        let by_exit = policy("eu", limits);
+        let route = "{type: Exit, exitNodes: [{name: eu}]}";
+        let by_uplink = by_exit.replace(route, "{type: NodeUplink}");
+        assert_ne!(by_uplink, by_exit);
+        self.put(&by_uplink);
     }
 
     fn put(&self, policy: &str) {

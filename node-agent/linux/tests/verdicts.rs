@@ -402,6 +402,7 @@ fn the_kernel_does_with_eight_thousand_packets_what_the_evaluator_says() {
             if scene >= SCENES && !reached.is_empty() {
                 break;
             }
+            assert!(scene < 4 * SCENES, "no limit was reached");
             let first = u32::try_from(scene * 100_000).unwrap();
             let (of_scene, limit) = compare(&node, &mut dice, first, seed).await;
             left += of_scene;

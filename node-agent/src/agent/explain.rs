@@ -2,17 +2,15 @@
 //! addresses now.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::Instant;
 
 use postern_agent_core::ReadBack;
-use postern_agent_core::report::ScopeRuleCounts;
 use postern_agent_core::scope_reading::LeaseReading;
 use postern_control::ExplainRequest;
 use postern_control::explained::{
     DestinationOrigin, ExplainedPacket, GrantedAddress, NodeExplanation, PacketQuestion,
     PacketQuestionError, PacketTarget, PendingIntent,
 };
-use postern_crds::node_report::ScopeReport;
 use postern_host::{Host, HostError};
 use postern_intent::{Address, Body, ExitName, NamePattern};
 use postern_plan::check::Seal;
@@ -20,8 +18,6 @@ use postern_plan::desired::{AddressClass, DnsEntry, Lease, NamedRule};
 use postern_plan::evaluate::Grants;
 use postern_plan::explain::{BoundPod, NodeInForce, NodeModel};
 use postern_plan::host::Family;
-use postern_plan::observed::ObservedTable;
-use postern_plan::ruleset::Atom;
 use thiserror::Error;
 
 use super::state::Agent;
@@ -41,6 +37,8 @@ pub enum ExplainError {
     NoIntent,
     #[error("this node has no pod {pod} with an address: ask on the node of the pod")]
     UnknownPod { pod: String },
+    #[error("ask about an address or about a name, and not about both")]
+    TwoDestinations,
     #[error("the packet cannot be asked about")]
     Question(#[source] PacketQuestionError),
     #[error("the addresses that are granted cannot be read")]
@@ -82,12 +80,14 @@ impl<H: Host> Agent<H> {
             return Err(ExplainError::NotWhole);
         }
         let body = read_back.body().ok_or(ExplainError::NoIntent)?;
+        let target = &asked.target;
+        if target.address.is_some() && target.name.is_some() {
+            return Err(ExplainError::TwoDestinations);
+        }
         let here = self.pod_here(body, asked)?;
-        let firewall = self.host.read_firewall().await;
-        let table = firewall.map_err(ExplainError::Read)?.inet;
-        let (question, grants) = self
-            .question(&read_back, &here, &asked.target, table.as_ref())
-            .await?;
+        let (question, grants) = self.question(&read_back, &here, target).await?;
+        let source = question.packet.source;
+        let entry = read_back.desired().dns.entries.get(&source);
         let node = NodeInForce {
             body,
             desired: read_back.desired(),
@@ -96,18 +96,25 @@ impl<H: Host> Agent<H> {
                 LeaseReading::Stands | LeaseReading::Overdue => Lease::Runs,
                 LeaseReading::Missing | LeaseReading::Expired => Lease::RanOut,
             },
+            own_resolvers: entry.map_or(&[], |entry| self.dns.own.of(entry)),
         };
         let model = NodeModel::in_force(node, &here.link, grants.sets);
         let packet = ExplainedPacket::in_force(&question, model, body);
-        let status = self.status();
-        let source = question.packet.source;
+        let inputs = self.report_inputs();
         let exit = packet.exit.as_ref().map(ExitName::as_str);
-        let mut exits = status.exits.into_iter();
+        let mut exits = inputs.exit_reports().into_iter();
+        let scope = match read_back.desired().classes.get(&source) {
+            Some(classified) => match &classified.class {
+                AddressClass::Scope(id) => Some(id),
+                AddressClass::Blocked(_) | AddressClass::Released => None,
+            },
+            None => None,
+        };
         Ok(NodeExplanation {
-            name: asked.target.name.clone(),
-            granted: granted(&read_back, &question, &asked.target, &grants.shown),
+            name: target.name.clone(),
+            granted: granted(&read_back, &question, target, &grants.shown),
             grants: grants.shown,
-            policy: policy_of(&read_back, source, status.scopes, table.as_ref()),
+            policy: scope.and_then(|id| inputs.scope_with_counts(id)),
             path: exits.find(|path| Some(path.exit.as_str()) == exit),
             verified_at: self.kernel.last.verified_at,
             pending: self.pending(&read_back),
@@ -154,7 +161,6 @@ impl<H: Host> Agent<H> {
         read_back: &ReadBack,
         here: &PodHere,
         target: &PacketTarget,
-        table: Option<&ObservedTable>,
     ) -> Result<(PacketQuestion, KernelGrants), ExplainError> {
         let node = self.options.node.name.clone();
         let question = |target: &PacketTarget| {
@@ -171,52 +177,47 @@ impl<H: Host> Agent<H> {
             (Some(name), None) => WantedGrants::Name(name),
             (None, None) => return Ok((asked, KernelGrants::default())),
         };
-        let grants = self.kernel_grants(entry, &wanted, table).await?;
+        let grants = self.kernel_grants(entry, &wanted).await?;
         let families: BTreeSet<Family> = here.pod.addresses.iter().map(Family::of).collect();
         let mut reached = grants.shown.iter().map(|grant| grant.address);
         let reached = reached.find(|address| families.contains(&Family::of(address)));
-        match (target.address, reached) {
-            // The kernel's sets say what the name opens, and not the name.
-            (None, Some(address)) => {
-                let target = PacketTarget {
-                    address: Some(address),
-                    name: None,
-                    ..target.clone()
-                };
-                Ok((question(&target)?, grants))
-            }
-            _ => Ok((asked, grants)),
-        }
+        let (None, Some(address)) = (target.address, reached) else {
+            return Ok((asked, grants));
+        };
+        let target = PacketTarget {
+            address: Some(address),
+            name: None,
+            ..target.clone()
+        };
+        // Each set with the address lets the packet through, whichever name brought it there.
+        let all = WantedGrants::Address(address);
+        let sets = self.kernel_grants(entry, &all).await?.sets;
+        Ok((question(&target)?, KernelGrants { sets, ..grants }))
     }
 
+    /// What the kernel holds now. No listing is made: it takes seconds where many addresses are granted, and this is a turn of the
+    /// agent's one loop.
     async fn kernel_grants(
         &self,
         entry: &DnsEntry,
         wanted: &WantedGrants<'_>,
-        table: Option<&ObservedTable>,
     ) -> Result<KernelGrants, ExplainError> {
         let mut found = KernelGrants::default();
-        for (rule, set, address, seconds) in listed(entry, table) {
-            let names = self.dns.names.of(set, address);
-            let is_wanted = match wanted {
-                WantedGrants::Address(wanted) => *wanted == address,
-                WantedGrants::Name(name) => names.iter().any(|one| one == name.as_str()),
-            };
-            // The listing may be a moment old, and elements go by themselves.
-            if !is_wanted || !self.holds(set, address).await? {
-                continue;
+        for rule in entry.names.rules() {
+            for (family, set) in &rule.sets {
+                let addresses = match wanted {
+                    WantedGrants::Address(wanted) if Family::of(wanted) == *family => vec![*wanted],
+                    WantedGrants::Address(_) => Vec::new(),
+                    WantedGrants::Name(name) => self.dns.names.addresses(set, name.as_str()),
+                };
+                for address in addresses {
+                    if self.holds(set, address).await? {
+                        let held = found.sets.entry(set.clone()).or_default();
+                        held.insert(address);
+                        found.shown.push(self.shown(rule, set, address).await);
+                    }
+                }
             }
-            found
-                .sets
-                .entry(set.to_owned())
-                .or_default()
-                .insert(address);
-            found.shown.push(GrantedAddress {
-                rule: rule.name.clone(),
-                address,
-                names,
-                until: self.clock.now() + Duration::from_secs(seconds),
-            });
         }
         Ok(found)
     }
@@ -225,6 +226,17 @@ impl<H: Host> Agent<H> {
         let wanted = BTreeMap::from([(set.to_owned(), BTreeSet::from([address]))]);
         let there = self.host.has_addresses(&wanted).await;
         there.map_err(ExplainError::Read)
+    }
+
+    async fn shown(&self, rule: &NamedRule, set: &str, address: Address) -> GrantedAddress {
+        let until = self.dns.grants.hold().await.until(set, address);
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        GrantedAddress {
+            rule: rule.name.clone(),
+            address,
+            names: self.dns.names.of(set, address),
+            until: left.map(|left| self.clock.now() + left),
+        }
     }
 
     /// An intent that was accepted and not read back.
@@ -238,23 +250,6 @@ impl<H: Host> Agent<H> {
             cluster_serial: cluster_serial.0,
         })
     }
-}
-
-/// Granted addresses of the rules of an entry, with the seconds that are left, as they were listed.
-fn listed<'a>(
-    entry: &'a DnsEntry,
-    table: Option<&'a ObservedTable>,
-) -> impl Iterator<Item = (&'a NamedRule, &'a str, Address, u64)> {
-    let rules = entry.names.rules().iter();
-    let sets = rules.flat_map(|rule| rule.sets.values().map(move |set| (rule, set.as_str())));
-    sets.flat_map(move |(rule, set)| {
-        let seen = table.and_then(|table| table.sets.get(set));
-        let expires = seen.into_iter().flat_map(|seen| &seen.expires);
-        expires.filter_map(move |(key, seconds)| match key.as_slice() {
-            [Atom::Address(address)] => Some((rule, set, *address, *seconds)),
-            _ => None,
-        })
-    })
 }
 
 /// What is granted about the packet, in a sentence; none: its policy allows no names.
@@ -273,38 +268,19 @@ fn granted(
         return None;
     }
     let destination = question.packet.destination;
+    let is_stand_in = question.origin == DestinationOrigin::StandIn;
     Some(match (&target.name, found.is_empty()) {
-        (Some(name), true) => format!("no answer for {name} grants the pod an address now"),
+        (Some(name), true) => {
+            format!("this agent remembers no answer for {name} that grants the pod an address now")
+        }
+        (Some(name), false) if is_stand_in => {
+            format!("answers for {name} grant no address of a family that the pod has")
+        }
         (Some(name), false) => {
             format!("answers for {name} grant the pod addresses, of which {destination} is judged")
         }
-        (None, _) if question.origin == DestinationOrigin::StandIn => return None,
+        (None, _) if is_stand_in => return None,
         (None, true) => format!("no name grants the pod {destination}"),
         (None, false) => format!("a name grants the pod {destination}"),
-    })
-}
-
-/// The policy of the pod as the node reports it, with the counts of this moment.
-fn policy_of(
-    read_back: &ReadBack,
-    source: Address,
-    reported: Vec<ScopeReport>,
-    table: Option<&ObservedTable>,
-) -> Option<ScopeReport> {
-    let AddressClass::Scope(id) = &read_back.desired().classes.get(&source)?.class else {
-        return None;
-    };
-    let scope = read_back
-        .body()?
-        .firewall
-        .iter()
-        .find(|scope| scope.id == *id)?;
-    let counts = ScopeRuleCounts::of(scope, table);
-    let mut reported = reported.into_iter();
-    let report = reported.find(|report| report.id == id.as_str())?;
-    Some(ScopeReport {
-        observed: counts.observed,
-        denied: counts.denied,
-        ..report
     })
 }

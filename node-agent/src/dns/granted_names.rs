@@ -62,6 +62,18 @@ impl GrantedNames {
         valid.map(|one| one.name.to_string()).collect()
     }
 
+    /// The addresses that answers for a name brought into a set and that are valid.
+    #[must_use]
+    pub fn addresses(&self, set: &str, name: &str) -> Vec<Address> {
+        let (now, kept) = (Instant::now(), self.kept());
+        let places = kept.by_place.iter();
+        let found = places.filter(|((of, _), names)| {
+            let mut names = names.iter();
+            of == set && names.any(|one| &*one.name == name && one.until > now)
+        });
+        found.map(|((_, address), _)| *address).collect()
+    }
+
     fn kept(&self) -> MutexGuard<'_, KeptNames> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,12 +86,15 @@ impl KeptNames {
             return;
         }
         let names = self.by_place.entry(place).or_default();
+        let before = names.iter().find(|one| one.name == *name);
+        let before = before.map_or(now, |one| one.until);
         names.retain(|one| one.name != *name);
         names.truncate(NAMES_OF_AN_ADDRESS - 1);
         let lasts = grant.seconds.get().saturating_add(SPARE);
         names.push_front(KeptName {
             name: Arc::clone(name),
-            until: now + Duration::from_secs(lasts),
+            // A shorter answer ends no longer one: the kernel keeps the address for the longer time.
+            until: before.max(now + Duration::from_secs(lasts)),
         });
     }
 
@@ -118,6 +133,22 @@ mod tests {
         let found = names.of("granted_one_4", [192, 0, 2, 1].into());
         assert_eq!(found, ["e.test", "a.test", "d.test", "c.test"]);
         assert!(names.of("granted_two_4", [192, 0, 2, 1].into()).is_empty());
+    }
+
+    #[test]
+    fn a_shorter_answer_ends_no_longer_one_and_a_name_has_its_addresses() {
+        let names = GrantedNames::default();
+        let long = Grant {
+            seconds: NonZeroU64::new(3600).unwrap(),
+            ..grant([192, 0, 2, 1])
+        };
+        names.note("a.test", &[long, grant([192, 0, 2, 2])]);
+        names.note("a.test", &[grant([192, 0, 2, 1])]);
+        let later = Instant::now() + Duration::from_secs(600);
+        names.kept().sweep(later);
+        let found = names.addresses("granted_one_4", "a.test");
+        assert_eq!(found, [Address::from([192, 0, 2, 1])]);
+        assert!(names.addresses("granted_two_4", "a.test").is_empty());
     }
 
     #[test]

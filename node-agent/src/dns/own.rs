@@ -11,8 +11,8 @@ use postern_plan::desired::is_public;
 pub struct NodeResolvers {
     /// Through an exit: an address that is private to the node's network means something else at a gateway elsewhere.
     pub by_exit: Vec<SocketAddr>,
-    /// By the node's uplink. Clouds have theirs at private and link-local addresses; only those on the node itself are left out, because
-    /// the forwarder's sockets are bound to the uplink.
+    /// By the node's uplink, to which the forwarder's sockets are bound. Clouds have theirs at private addresses and in
+    /// 169.254.169.0/24. Another link-local address is on the node itself, as that of a node-local cache, and cannot be reached so.
     pub by_uplink: Vec<SocketAddr>,
 }
 
@@ -39,8 +39,10 @@ impl NodeResolvers {
             Some("nameserver") => words.next()?.parse::<IpAddr>().ok(),
             _ => None,
         });
-        let is_elsewhere = |address: &IpAddr| {
-            !address.is_loopback() && !address.is_unspecified() && !address.is_multicast()
+        let is_elsewhere = |address: &IpAddr| match address {
+            IpAddr::V4(four) if four.is_link_local() => four.octets()[..3] == [169, 254, 169],
+            IpAddr::V6(six) if six.is_unicast_link_local() => false,
+            _ => !address.is_loopback() && !address.is_unspecified() && !address.is_multicast(),
         };
         let named: Vec<IpAddr> = named.filter(is_elsewhere).collect();
         let public = named.iter().filter(|address| is_public(address));
@@ -52,7 +54,7 @@ impl NodeResolvers {
     }
 
     /// Those that are asked for the pods of an entry.
-    pub(super) fn of(&self, entry: &DnsEntry) -> &[SocketAddr] {
+    pub(crate) fn of(&self, entry: &DnsEntry) -> &[SocketAddr] {
         let exit = entry.exit.as_ref();
         match exit.is_some_and(|exit| exit.is_own_uplink()) {
             true => &self.by_uplink,
@@ -67,7 +69,7 @@ mod tests {
 
     #[test]
     fn resolvers_with_private_addresses_are_asked_by_the_uplink_alone() {
-        let text = "# by hand\nsearch example.org\nnameserver 127.0.0.53\nnameserver 10.0.0.2\n\
+        let text = "# by hand\nsearch example.org\nnameserver 127.0.0.53\nnameserver 10.0.0.2\nnameserver 169.254.20.10\n\
             nameserver 169.254.169.253\nnameserver 9.9.9.9\nnameserver fe80::1%eth0\nnameserver 2620:fe::fe\n";
         let found = NodeResolvers::parse(text);
         let texts = |found: &[std::net::SocketAddr]| -> Vec<String> {

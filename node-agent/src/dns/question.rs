@@ -130,7 +130,8 @@ impl DnsQuestion {
         }
     }
 
-    /// An answer to this question without its records, and with the flag that says that they are missing.
+    /// An answer to this question without its records, also without EDNS (which clients take, and then ask over TCP), and with the flag that
+    /// says that they are missing.
     pub(super) fn cut(&self, answer: &[u8]) -> Option<Vec<u8>> {
         let mut bare = answer.get(..self.end)?.to_vec();
         *bare.get_mut(2)? |= TRUNCATED;
@@ -187,6 +188,8 @@ pub(super) fn id_of(message: &[u8]) -> [u8; 2] {
 
 #[cfg(test)]
 mod tests {
+    use hickory_proto::op::Edns;
+
     use super::*;
 
     const QUERY: &[u8] =
@@ -266,5 +269,52 @@ mod tests {
         );
         assert_eq!(answer[12..], QUERY[12..]);
         assert!(question.is_answered_by(QUERY, &answer));
+    }
+
+    /// A query for a name, with room for a datagram of so many bytes.
+    fn query(size: Option<u16>) -> (DnsQuestion, Vec<u8>) {
+        let mut message = Message::query();
+        message.add_query(Query::query(
+            Name::from_ascii("a.example.org.").unwrap(),
+            RecordType::A,
+        ));
+        message.edns = size.map(|size| {
+            let mut edns = Edns::new();
+            edns.set_max_payload(size);
+            edns
+        });
+        let query = message.to_vec().unwrap();
+        (DnsQuestion::read(&query).unwrap(), query)
+    }
+
+    /// An answer of so many bytes to a query.
+    fn answer(question: &DnsQuestion, query: &[u8], length: usize) -> Vec<u8> {
+        let mut answer = question.answer(query, Code::Failed);
+        answer.resize(length, 0);
+        answer
+    }
+
+    #[test]
+    fn an_answer_that_its_client_has_no_room_for_is_cut_to_its_question() {
+        for (size, room) in [
+            (None, 512),
+            (Some(100), 512),
+            (Some(512), 512),
+            (Some(1232), 1232),
+        ] {
+            let (question, query) = query(size);
+            let whole = answer(&question, &query, room);
+            assert_eq!(
+                question.in_datagram(&query, whole.clone()),
+                whole,
+                "{size:?}"
+            );
+            let cut = question.in_datagram(&query, answer(&question, &query, room + 1));
+            assert_eq!(cut.len(), question.end(), "{size:?}");
+            assert_eq!(cut[2] & TRUNCATED, TRUNCATED);
+            assert_eq!(cut[6..12], [0; 6]);
+            let read = Message::from_vec(&cut).unwrap();
+            assert_eq!((read.queries.len(), read.answers.len()), (1, 0));
+        }
     }
 }

@@ -8,7 +8,7 @@ use postern_control::explained::{NodeExplanation, PacketTarget, PacketVerdict};
 use postern_host::error::errno;
 use postern_host::ports::Firewall as _;
 use postern_host_testing::fake::Call;
-use postern_intent::body::{Access, Rule, RuleProtocol, TermsDnsMode};
+use postern_intent::body::{Access, Rule, RulePortRange, RuleProtocol, TermsDnsMode};
 use postern_intent::{Address, Body};
 use postern_plan::desired::names::granted_set;
 use postern_plan::host::Family;
@@ -22,6 +22,14 @@ const ADDRESS: &str = "203.0.113.7";
 
 /// A connection to an address, or to the answer for a name.
 async fn asked(node: &Node, pod: &str, to: &str) -> Result<NodeExplanation, String> {
+    asked_of(node, pod, to, 443).await
+}
+
+async fn asked_at(node: &Node, to: &str, port: u16) -> NodeExplanation {
+    asked_of(node, "a", to, port).await.unwrap()
+}
+
+async fn asked_of(node: &Node, pod: &str, to: &str, port: u16) -> Result<NodeExplanation, String> {
     let address: Option<Address> = to.parse().ok();
     let request = ExplainRequest {
         namespace: word("crawlers"),
@@ -29,7 +37,7 @@ async fn asked(node: &Node, pod: &str, to: &str) -> Result<NodeExplanation, Stri
         target: PacketTarget {
             address,
             protocol: RuleProtocol::Tcp,
-            port: Some(443),
+            port: Some(port),
             name: address.is_none().then(|| word(to)),
         },
     };
@@ -99,7 +107,7 @@ async fn a_node_answers_by_the_body_that_it_read_back_and_names_the_newer_one() 
 #[tokio::test]
 async fn what_is_not_known_is_no_verdict() {
     let mut node = Node::new();
-    node.takes(client()).await;
+    node.takes(named(10)).await;
     let error = asked(&node, "nobody", ADDRESS).await.unwrap_err();
     assert!(error.contains("no pod crawlers/nobody"), "{error}");
     node.host
@@ -138,12 +146,53 @@ async fn an_address_is_open_by_the_set_of_a_rule_and_closed_when_the_kernel_lets
     // Another name of the rule was not asked for, and one of no rule is refused.
     let found = asked(&node, "a", "www.example.org").await.unwrap();
     assert!(found.grants.is_empty() && found.packet.verdict == PacketVerdict::Allowed);
-    assert!(found.granted.unwrap().contains("no answer"));
+    assert!(found.granted.unwrap().contains("remembers no answer"));
     let refused = verdict(&node, "api.example.net").await;
     assert_eq!(refused, PacketVerdict::Denied);
 
-    node.takes(next(&named(10), |body| {
-        body.firewall[0].terms.rules[0].names = vec![word("*.example.net")];
+    // Of another rule, with another port: the kernel lets the address through by each set that has it.
+    let other = Rule {
+        name: "other".to_owned(),
+        names: vec![word("other.test")],
+        ports: vec![RulePortRange {
+            protocol: RuleProtocol::Tcp,
+            from: 8443,
+            to: 8443,
+        }],
+        ..rule()
+    };
+    let both = next(&named(10), |body| {
+        body.firewall[0].terms.rules[0].ports = vec![RulePortRange {
+            protocol: RuleProtocol::Tcp,
+            from: 80,
+            to: 80,
+        }];
+        body.firewall[0].terms.rules.push(other.clone());
+    });
+    node.takes(both.clone()).await;
+    assert_eq!(
+        verdict(&node, "api.example.org").await,
+        PacketVerdict::Denied
+    );
+    let rules = &both.firewall[0].terms.rules;
+    let of_both = [&rules[0], &rules[1]].map(|rule| Grant {
+        set: granted_set(&scope_id(), rule, Family::V4),
+        ..grants[0].clone()
+    });
+    node.host
+        .change_firewall(&Transaction::grant(&of_both))
+        .await
+        .unwrap();
+    node.agent.dns.names.note("api.example.org", &of_both[..1]);
+    let found = asked_at(&node, "api.example.org", 8443).await;
+    assert_eq!(found.packet.verdict, PacketVerdict::Allowed);
+    assert_eq!(found.grants.len(), 1, "what the name itself granted");
+
+    node.takes(next(&both, |body| {
+        body.firewall[0].terms.rules = vec![Rule {
+            names: vec![word("*.example.net")],
+            ..rule()
+        }];
     }))
     .await;
     let found = asked(&node, "a", ADDRESS).await.unwrap();

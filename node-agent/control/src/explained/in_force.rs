@@ -29,7 +29,7 @@ pub struct NodeExplanation {
     /// What they mean for the packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted: Option<String>,
-    /// The state of the pod's policy on the node, with what its rules counted by now.
+    /// The state of the pod's policy on the node, with what its rules had counted when the kernel was last read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<ScopeReport>,
     /// The state of the exit, as the probes of the node show it.
@@ -50,10 +50,12 @@ pub struct GrantedAddress {
     /// The rule of the policy.
     pub rule: String,
     pub address: Address,
-    /// Names whose answers brought it; none: an answer from before the agent started.
+    /// Names whose answers brought it, as far as this agent remembers: it keeps four of an address, and none over a restart.
     pub names: Vec<String>,
     /// When the kernel lets no new connection through any more, unless a name brings the address again.
-    pub until: Timestamp,
+    /// None: another program wrote it, and it was not listed yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// An intent that the node accepted and that was not read back.
@@ -91,7 +93,7 @@ impl ExplainedPacket {
 }
 
 impl NodeExplanation {
-    /// Whether the packet arrives, as far as the node can say.
+    /// Whether the node lets the packet through.
     #[must_use]
     pub fn is_well(&self) -> bool {
         self.packet.is_well()
@@ -123,14 +125,16 @@ impl NodeExplanation {
     fn grants_table(&self) -> Option<String> {
         let rows = self.grants.iter().map(|grant| {
             let names = match grant.names.is_empty() {
-                true => "not known: answered before the agent started".to_owned(),
+                true => "not remembered".to_owned(),
                 false => grant.names.join(", "),
             };
             vec![
                 grant.address.to_string(),
                 grant.rule.clone(),
                 names,
-                grant.until.to_string(),
+                grant
+                    .until
+                    .map_or_else(|| "not known".to_owned(), |until| until.to_string()),
             ]
         });
         let rows: Vec<_> = rows.collect();

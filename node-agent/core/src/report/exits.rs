@@ -21,7 +21,8 @@ const HANDSHAKE: SignedDuration = SignedDuration::from_secs(180);
 
 impl ReportInputs<'_> {
     /// Handshakes are stamped with the wall clock, and are compared with nothing else.
-    pub(super) fn exit_reports(&self) -> Vec<ExitReport> {
+    #[must_use]
+    pub fn exit_reports(&self) -> Vec<ExitReport> {
         let Some((read_back, body)) = self.read_back.and_then(|one| Some((one, one.body()?)))
         else {
             return Vec::new();

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use postern_crds::node_report::{
     DeniedCount, OBSERVED_LISTED, RuleCount, SCOPES_LISTED, ScopePods, ScopePolicy, ScopeReport,
 };
-use postern_intent::Body;
 use postern_intent::body::{EgressPath, PolicyRef, Scope, TermsEnforcement};
+use postern_intent::{Body, ScopeId};
 use postern_plan::check::Seal;
 use postern_plan::desired::{AddressClass, names};
 use postern_plan::observed::ObservedTable;
@@ -91,6 +91,20 @@ impl ReportInputs<'_> {
             room_for_denied -= report.denied.len();
         }
         reports
+    }
+
+    /// One scope with each count of its rules, however many scopes the node has.
+    #[must_use]
+    pub fn scope_with_counts(&self, id: &ScopeId) -> Option<ScopeReport> {
+        let read_back = self.read_back?;
+        let body = read_back.body()?;
+        let scope = body.firewall.iter().find(|scope| scope.id == *id)?;
+        let counts = ScopeRuleCounts::of(scope, read_back.observed().firewall.inet.as_ref());
+        Some(ScopeReport {
+            observed: counts.observed,
+            denied: counts.denied,
+            ..self.scope_report(read_back, body, scope)?
+        })
     }
 
     fn scope_report(

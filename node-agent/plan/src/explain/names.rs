@@ -36,11 +36,18 @@ pub enum NameAnswer {
 
 impl NameAnswer {
     /// For a question from this pod's address to this resolver.
-    pub(super) fn of(plan: &DnsPlan, pod: &Address, lease: Lease, asked: AskedResolver) -> Self {
+    /// `own` are the node's resolvers; none: they are not known, and are taken to answer.
+    pub(super) fn of(
+        plan: &DnsPlan,
+        pod: &Address,
+        lease: Lease,
+        asked: AskedResolver,
+        own: Option<&[SocketAddr]>,
+    ) -> Self {
         // The rules redirect nobody who has no entry.
         let entry = plan.entries.get(pod).ok_or(NotAsked::Refused);
         let is_filtered = entry.is_ok_and(|entry| entry.mode == TermsDnsMode::Filter);
-        match entry.and_then(|entry| plan.outside(entry, lease, Some(asked), None)) {
+        match entry.and_then(|entry| plan.outside(entry, lease, Some(asked), own)) {
             Ok(asked) if is_filtered => Self::Filtered {
                 exit: asked.exit.exit.clone(),
                 resolvers: asked.resolvers,

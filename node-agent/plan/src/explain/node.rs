@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -36,6 +37,8 @@ pub struct NodeModel<'a> {
     grants: Grants,
     /// The layer-3 device behind which the pods are.
     pod_link: String,
+    /// The resolvers that the node asks for the pod where nothing names one; none: they are not known.
+    own_resolvers: Option<Vec<SocketAddr>>,
 }
 
 /// What an agent has in force, as it was read back.
@@ -47,6 +50,8 @@ pub struct NodeInForce<'a> {
     pub facts: &'a HostFacts,
     /// Whether the kernel holds the lease.
     pub lease: Lease,
+    /// The resolvers that the node asks for the pod where nothing names one.
+    pub own_resolvers: &'a [SocketAddr],
 }
 
 impl<'a> NodeModel<'a> {
@@ -74,6 +79,7 @@ impl<'a> NodeModel<'a> {
             },
             grants: Grants::new(),
             pod_link: POD_LINKS[0].to_owned(),
+            own_resolvers: None,
         }
     }
 
@@ -88,6 +94,7 @@ impl<'a> NodeModel<'a> {
             lease: node.lease,
             grants,
             pod_link: pod_link.to_owned(),
+            own_resolvers: Some(node.own_resolvers.to_vec()),
         }
     }
 
@@ -259,7 +266,9 @@ impl<'a> NodeModel<'a> {
                     address: (first.destination, first.port).into(),
                     protocol: first.protocol,
                 };
-                let names = NameAnswer::of(&self.desired.dns, &first.source, self.lease, asked);
+                let own = self.own_resolvers.as_deref();
+                let (dns, source) = (&self.desired.dns, &first.source);
+                let names = NameAnswer::of(dns, source, self.lease, asked, own);
                 let redirects = |trace: &Trace| trace.meaning == Some(RuleMeaning::Forwarder);
                 let at = passage.traces.iter().position(redirects);
                 (LegEnd::Forwarder { port: *port, names }, Cause::Dns, at)
