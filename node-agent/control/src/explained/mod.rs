@@ -1,5 +1,5 @@
 //! What becomes of one packet of a pod, and which rule decides: by the bodies that are published, or by what a node has in force. The
-//! ruleset of the planner judges it. Pure.
+//! ruleset of the planner judges it. Nothing here asks a clock or the kernel.
 //!
 //! | module | for |
 //! |---|---|
