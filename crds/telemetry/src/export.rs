@@ -34,7 +34,7 @@ const BATCH: usize = 1024;
 const PACE: Duration = Duration::from_secs(1);
 /// How long a collector may take, with the look-up of its name and the connection.
 const ANSWER: Duration = Duration::from_secs(3);
-/// How often a request is sent, and what is waited between, once more after each.
+/// How often a request is sent, and the pause after the first attempt; each later pause is longer by the same time.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -47,7 +47,7 @@ pub enum ExportError {
         #[source]
         source: tonic::transport::Error,
     },
-    /// What is written into logs and conditions must hold no password.
+    /// The address is written into logs and conditions, which must hold no password.
     #[error("the address of a collector may name no user")]
     User,
     /// Such as HTTPS, which is not spoken to collectors.
@@ -152,7 +152,7 @@ pub struct LogExport {
     is_failing: bool,
 }
 
-/// Both ends of an export to an address such as `http://192.0.2.1:4317`; the resource says who sends.
+/// Both ends of an export to an address such as `http://192.0.2.1:4317`; the resource names the sender.
 ///
 /// # Errors
 /// [`ExportError`].

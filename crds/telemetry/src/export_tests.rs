@@ -87,7 +87,7 @@ async fn export(address: &str, metrics: &ExportMetrics, records: i64) {
     export.run().await;
 }
 
-/// Records that were exported, had no place, reached nobody, were refused.
+/// Records that were exported, found the queue full, reached no collector, were refused.
 fn counts(metrics: &ExportMetrics) -> [u64; 4] {
     let lost = |reason| {
         let label = ExportLabel { reason };

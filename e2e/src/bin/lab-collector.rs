@@ -155,7 +155,7 @@ fn record_lines(request: ExportLogsServiceRequest) -> String {
     text
 }
 
-/// A log record in OTLP's own words; its time is in nanoseconds since 1970.
+/// A log record of OTLP; its time is in nanoseconds since 1970.
 fn record_line(record: LogRecord, sender: &Value) -> Value {
     let body = record.body.and_then(|body| body.value);
     json!({

@@ -63,7 +63,7 @@ impl Lab {
         written(&self.records_file())
     }
 
-    /// What stands before the command of an agent.
+    /// The `env` in front of the command of an agent.
     pub(crate) fn agent_environment(&self) -> Result<Vec<OsString>, LabError> {
         Ok(exporting(self.state()?.options.collector, CONTROL4))
     }
@@ -84,12 +84,12 @@ fn written(file: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// What stands before the command of an operator.
+/// The `env` in front of the command of an operator.
 pub(super) fn traced(collector: Collector) -> Vec<OsString> {
     exporting(collector, Ipv4Addr::LOCALHOST)
 }
 
-/// Only a lab with a collector says where to send what is exported, whatever the environment of the lab itself says.
+/// It sets the address of the collector, or removes a variable that the lab itself was started with.
 fn exporting(collector: Collector, host: Ipv4Addr) -> Vec<OsString> {
     match collector {
         Collector::There => vec![

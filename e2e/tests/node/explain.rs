@@ -1,4 +1,4 @@
-//! What a node says about a packet, beside what becomes of a real connection of the pod.
+//! A node's explanation of a packet, compared with a real connection of the pod.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -70,7 +70,7 @@ fn agreed(names: &Names, who: &str, to: SocketAddr, verdict: &str) -> Value {
     found
 }
 
-/// What a node says about a connection to the answer for a name.
+/// A node's explanation of a connection to the answer for a name.
 fn by_name(names: &Names, name: &str) -> Value {
     explained(
         &names.scene.lab,

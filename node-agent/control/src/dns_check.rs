@@ -11,7 +11,7 @@ use crate::filter_cost::FilterCost;
 /// What the forwarder may add to the 99th percentile of its resolvers, in milliseconds, unless a person says otherwise.
 pub const BOUND: u64 = 50;
 
-/// What is to be measured.
+/// The pod, the names and the rounds of a measurement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DnsCheck {

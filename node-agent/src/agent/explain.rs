@@ -252,7 +252,7 @@ impl<H: Host> Agent<H> {
     }
 }
 
-/// What is granted about the packet, in a sentence; none: its policy allows no names.
+/// The grants that concern the packet, in a sentence; none: its policy allows no names.
 fn granted(
     read_back: &ReadBack,
     question: &PacketQuestion,

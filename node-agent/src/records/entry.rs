@@ -48,7 +48,7 @@ fn connection(packet: &LoggedPacket) -> Vec<Attribute> {
     let number = |number: i64| EntryValue::Number(number);
     let port = packet.ports.map(|(_, port)| number(port.into()));
     let bytes = packet.length.map(|length| number(length.into()));
-    // The conventions have no word for what is no transport protocol, such as ICMP.
+    // The conventions have no value for ICMP and other protocols that are no transport.
     let transport = match packet.protocol {
         6 => Some("tcp"),
         17 => Some("udp"),

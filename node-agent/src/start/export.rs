@@ -8,7 +8,7 @@ use postern_telemetry::{LogQueue, log_export};
 use tokio::task::JoinHandle;
 
 /// The queue of the collector, if one is named, and the task that empties it, which ends after everything that puts records into it.
-/// An address that is none is told by a condition: the guard needs no collector.
+/// An invalid address becomes a condition: the guard needs no collector.
 pub(super) fn export_records(
     args: &RunArgs,
     metrics: &RecordMetrics,

@@ -1,4 +1,4 @@
-//! What a node says about a packet: by what was read back, and by nothing that it only accepted.
+//! A node explains a packet by the body that was read back, and not by one that it only accepted.
 
 use std::num::NonZeroU64;
 

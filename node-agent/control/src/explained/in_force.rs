@@ -99,7 +99,7 @@ impl NodeExplanation {
         self.packet.is_well()
     }
 
-    /// What is in force, and what is not yet.
+    /// The documents in force, and those that were accepted only.
     fn state(&self) -> Vec<String> {
         let judging = self.packet.nodes.first();
         let in_force = judging.map(|node| {

@@ -91,7 +91,7 @@ pub enum PacketResult {
 pub enum PacketVerdict {
     Allowed,
     Denied,
-    /// It depends on what is not known here.
+    /// It depends on facts that are not known here.
     NotKnown,
 }
 

@@ -56,7 +56,7 @@ impl TierLine {
         lines
     }
 
-    /// What a policy of administrators says of itself.
+    /// The line of one policy, by its own status.
     fn of(policy: &ReadResult<ClusterEgressPolicy>) -> Self {
         let policy = match policy {
             Ok(policy) => policy,
